@@ -1,0 +1,49 @@
+# Every target works on a machine with only Python 3.11 or newer, venv and make. `setup` stamps .venv
+# with the lock files, so that nothing is installed twice.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run setup test check fmt lock bench clean
+
+help: ## Show this list.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+run: $(VENV)/.run-stamp ## Serve with no configuration: meterhall quickstart.
+	exec $(BIN)/meterhall quickstart
+
+setup: $(VENV)/.run-stamp ## Install the locked run-time dependencies into .venv.
+
+test: $(VENV)/.test-stamp ## Install what the tests need, then run the whole suite.
+	sh tests/system-packages.sh
+	$(BIN)/python -m pytest -q
+
+check: $(VENV)/.test-stamp ## Format, lint, types, import contracts.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(VENV)/.test-stamp ## Format and apply safe fixes.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only .
+
+bench: $(VENV)/.test-stamp ## Measure against the real peers and print the tables.
+	$(BIN)/python -m bench
+
+lock: ## Renew requirements/*.txt, with hashes, from pyproject.toml.
+	sh requirements/lock.sh
+
+clean: ## Remove everything that make has made.
+	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/.run-stamp: requirements/run.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements/run.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.test-stamp: $(VENV)/.run-stamp requirements/test.txt
+	$(BIN)/pip install --quiet --require-hashes -r requirements/test.txt
+	touch $@

@@ -1,0 +1,1 @@
+"""The pull loop: schedule, fetch, and what became of each target."""

@@ -1,0 +1,1 @@
+"""The control plane: projects, keys, hosts, workspaces, targets; one file a noun."""

@@ -1,0 +1,57 @@
+"""Collection targets as the scraper sees them, and what becomes of a collection."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from meterhall.model.tenant import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeTarget:
+    """One target that the server itself collects. Everything a scrape needs, nothing more.
+
+    `address` is the host's IP address or name, without port. `builtin` marks this machine's own
+    host metrics, which are gathered in-process instead of fetched.
+    """
+
+    target_id: str
+    tenant: Tenant
+    job: str
+    host_id: str
+    host_name: str
+    address: str
+    port: int
+    metrics_path: str
+    interval_ms: int
+    timeout_ms: int
+    builtin: bool = False
+
+
+class MonitoringStatus(StrEnum):
+    """`mntrnStatCd` of the contract; null until the first report."""
+
+    NORMAL = "NORMAL"
+    HTTP_ERROR = "HTTP_ERROR"
+    UNREACHABLE = "UNREACHABLE"
+    STOPPED = "STOPPED"
+
+
+# `resultCd` of the contract where it is not an HTTP status.
+RESULT_OK = 0
+RESULT_CONNECT = -1
+RESULT_TIMEOUT = -2
+RESULT_PARSE = -3
+RESULT_LIMIT = -4
+
+FAIL_REASON_CHARS_MAX = 255
+
+
+@dataclass(frozen=True, slots=True)
+class TargetReport:
+    """The outcome of one collection. `fail_reason` is one line, never a piece of the page."""
+
+    target_id: str
+    status: MonitoringStatus
+    result_code: int
+    fail_reason: str | None
+    time_ms: int

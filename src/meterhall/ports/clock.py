@@ -1,0 +1,15 @@
+"""Time as an argument: the only way any floor below app learns what time it is."""
+
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall-clock and monotonic time. Implementations are thread-safe."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the Unix epoch; may jump either way."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, for durations and deadlines."""
+        ...

@@ -1,0 +1,57 @@
+"""Reading series: what the query floor asks of a store.
+
+A reader is bound to one tenant when the store hands it out; nothing here can name another. Readers are
+thread-safe and see every sample whose append returned before the call.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from meterhall.model.labels import Labels
+from meterhall.model.matcher import Matcher
+from meterhall.model.samples import SeriesGroup
+
+# Several selectors, any of which may match: the union that `match[]` asks for.
+MatcherSets = Sequence[Sequence[Matcher]]
+
+
+class Selection(Protocol):
+    """Series that were found, before their samples are read.
+
+    `labels` holds each label set once, in no particular order. `samples_max` bounds the
+    samples that `groups` can yield, so that a budget can refuse before anything is decoded.
+    """
+
+    @property
+    def labels(self) -> Sequence[Labels]: ...
+
+    @property
+    def samples_max(self) -> int: ...
+
+    def groups(self) -> Iterator[SeriesGroup]:
+        """The samples, clock by clock. Each series is a row of exactly one group.
+
+        A series without a sample in the range may be missing. Reading is lazy: stop iterating to stop
+        the work.
+        """
+        ...
+
+
+class SeriesReader(Protocol):
+    """One tenant's series. Times are milliseconds, both ends included."""
+
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        """Series that pass all matchers and may have samples in the range."""
+        ...
+
+    def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
+        """Label sets of the union, sorted, each once."""
+        ...
+
+    def label_names(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
+        """Sorted label names; of all series where `sets` is empty."""
+        ...
+
+    def label_values(self, name: str, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
+        """Sorted values of one label; of all series where `sets` is empty."""
+        ...

@@ -1,0 +1,41 @@
+"""A store of samples: embedded in this process, or a distributed engine behind the same port."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from meterhall.model.tenant import Tenant
+from meterhall.ports.append import SampleWriter
+from meterhall.ports.series import SeriesReader
+
+
+@dataclass(frozen=True, slots=True)
+class HeadStats:
+    """What `/api/v1/status/tsdb` tells about one tenant's recent series.
+
+    Each list holds (name, count), largest first.
+    """
+
+    series: int
+    label_pairs: int
+    chunks: int
+    min_time_ms: int
+    max_time_ms: int
+    series_by_metric: Sequence[tuple[str, int]]
+    values_by_label: Sequence[tuple[str, int]]
+    bytes_by_label: Sequence[tuple[str, int]]
+    series_by_pair: Sequence[tuple[str, int]]
+
+
+class Store(Protocol):
+    """Hands out readers and writers that are bound to one tenant. Thread-safe."""
+
+    def reader(self, tenant: Tenant) -> SeriesReader: ...
+
+    def writer(self, tenant: Tenant) -> SampleWriter: ...
+
+    def head_stats(self, tenant: Tenant, limit: int) -> HeadStats: ...
+
+    def close(self) -> None:
+        """Waits for appends in hand, makes everything durable, releases the directory."""
+        ...

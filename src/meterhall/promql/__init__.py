@@ -1,0 +1,1 @@
+"""PromQL text to tree and back: no arrays, no storage."""

@@ -1,0 +1,46 @@
+"""Every metric that the service exposes about itself at /metrics, declared in this one file.
+
+Names carry their unit. No label ever holds an appkey, a project's own text, or anything of unbounded
+cardinality.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+
+SCRAPES = Counter("meterhall_scrapes", "Collections, by outcome.", ["outcome"], registry=REGISTRY)
+SCRAPE_SECONDS = Histogram(
+    "meterhall_scrape_duration_seconds", "Fetch and parse of one page.", registry=REGISTRY
+)
+SCRAPE_LATE_SECONDS = Histogram(
+    "meterhall_scrape_late_seconds",
+    "How long after its planned time a collection began.",
+    registry=REGISTRY,
+)
+SAMPLES_APPENDED = Counter(
+    "meterhall_samples_appended", "Samples accepted, by way in.", ["source"], registry=REGISTRY
+)
+SAMPLES_REFUSED = Counter(
+    "meterhall_samples_refused", "Samples refused, by reason.", ["reason"], registry=REGISTRY
+)
+QUERIES = Counter("meterhall_queries", "Queries, by outcome.", ["outcome"], registry=REGISTRY)
+QUERY_SECONDS = Histogram(
+    "meterhall_query_duration_seconds", "Parse, evaluation and encoding.", registry=REGISTRY
+)
+HTTP_REQUESTS = Counter(
+    "meterhall_http_requests", "Requests answered, by status class.", ["status"], registry=REGISTRY
+)
+LOOP_LAG_SECONDS = Gauge(
+    "meterhall_event_loop_lag_seconds",
+    "How late the event loop's heartbeat was.",
+    registry=REGISTRY,
+)
+WAL_BYTES = Gauge("meterhall_wal_bytes", "Bytes of write-ahead log on disk.", registry=REGISTRY)
+WAL_FSYNC_SECONDS = Histogram(
+    "meterhall_wal_fsync_duration_seconds", "One group commit's fsync.", registry=REGISTRY
+)
+HEAD_SERIES = Gauge("meterhall_head_series", "Series in memory.", registry=REGISTRY)
+BLOCKS = Gauge("meterhall_blocks", "Immutable blocks on disk.", registry=REGISTRY)
+QUARANTINED = Counter(
+    "meterhall_quarantined_pieces", "Damaged pieces of files set aside.", registry=REGISTRY
+)

@@ -1,0 +1,1 @@
+"""The embedded store: write-ahead log, head of groups, immutable blocks."""

@@ -1,0 +1,1 @@
+"""The HTTP edge: thin handlers over use cases, queries and ingestion."""
