@@ -38,7 +38,7 @@ _UNITS = (
 )
 _UNIT_RANK = {unit: rank for rank, (unit, _) in enumerate(_UNITS)}
 _DIGITS = frozenset("0123456789")
-# Go's ParseUint refuses numbers of more digits, if they are not zeros.
+# Go's ParseUint refuses numbers with more digits than this after leading zeros.
 _COUNT_DIGITS_MAX = 19
 _NANOSECONDS_MAX = (1 << 63) - 1
 _SECONDS_MAX = _NANOSECONDS_MAX / 1e9
@@ -55,14 +55,15 @@ def parse_duration(text: str) -> int:
         number_end = _run_end(text, at, digits=True)
         unit_end = _run_end(text, number_end, digits=False)
         unit = text[number_end:unit_end]
-        if number_end == at or not unit or number_end - at > _COUNT_DIGITS_MAX:
+        count = text[at:number_end].lstrip("0")
+        if number_end == at or not unit or len(count) > _COUNT_DIGITS_MAX:
             raise BadInput(f"not a valid duration string: {quote(text)}")
         if unit not in _UNIT_RANK:
             raise BadInput(f"unknown unit {quote(unit)} in duration {quote(text)}")
         if _UNIT_RANK[unit] <= rank:
             raise BadInput(f"not a valid duration string: {quote(text)}")
         rank = _UNIT_RANK[unit]
-        total += int(text[at:number_end]) * _UNITS[rank][1]
+        total += int(count or "0") * _UNITS[rank][1]
         if total * 1_000_000 > _NANOSECONDS_MAX:
             raise BadInput("duration out of range")
         at = unit_end
