@@ -54,14 +54,11 @@ def quantile(node: AggregateExpr, frame: Frame, at: ValueArray, annotations: Ann
 
 
 def _outside(values: ValueArray, low: float, high: float) -> list[float]:
-    """The parameter values worth a warning: a NaN, the greatest above, the least below."""
-    numbers = values[~np.isnan(values)]
-    found = [float("nan")] if len(numbers) < len(values) else []
-    if len(numbers) and numbers.max() > high:
-        found.append(float(numbers.max()))
-    if len(numbers) and numbers.min() < low:
-        found.append(float(numbers.min()))
-    return found
+    """The parameter values worth a warning: a NaN, or the greatest above and the least below."""
+    if np.isnan(values).any():
+        return [float("nan")]
+    greatest, least = float(values.max()), float(values.min())
+    return [greatest] * (greatest > high) + [least] * (least < low)
 
 
 def _grouped(node: AggregateExpr, frame: Frame) -> tuple[Members, list[Labels]]:
@@ -107,12 +104,11 @@ def _in_order(frame: Frame, rows: Members, kept: np.ndarray, place: IndexArray) 
 
 
 def _check_size(size: ValueArray) -> None:
-    if np.isnan(size).any():
-        raise QueryError("Parameter value is NaN")
-    wrong = (size > _INT64_MAX) | (size < _INT64_MIN)
-    if wrong.any():
-        value = float(size[int(wrong.argmax())])
-        raise QueryError(f"Scalar value {format_float(value)} overflows int64")
+    greatest, least = float(size.max()), float(size.min())
+    if not _INT64_MIN <= greatest <= _INT64_MAX:
+        raise QueryError(f"Scalar value {format_float(greatest)} overflows int64")
+    if not _INT64_MIN <= least <= _INT64_MAX:
+        raise QueryError(f"Scalar value {format_float(least)} underflows int64")
 
 
 def count_values(node: AggregateExpr, frame: Frame, name: str, budget: Budget) -> Frame:

@@ -5,6 +5,7 @@ A text is kept once, with the position of the expression that caused it as `(lin
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from meterhall.model.labels import quote
 from meterhall.promql.nodes import Span
@@ -137,35 +138,23 @@ class Annotations:
 
 
 def format_float(value: float) -> str:
-    """`value` as Go's %g and %v print it."""
+    """`value` as Go's %g and %v print it: shortest digits, an exponent below -4 and from 6 on."""
     if value != value:
         return "NaN"
     if value in (float("inf"), float("-inf")):
         return "+Inf" if value > 0 else "-Inf"
-    mantissa, _, exponent = f"{value:e}".partition("e")
-    if -4 <= int(exponent) < 21:
-        plain = format_decimal(value)
-        return plain
-    digits = repr(value).partition("e")[0]
-    if "e" not in repr(value):
-        digits = mantissa.rstrip("0").rstrip(".")
-    sign, size = exponent[0], exponent[1:].zfill(2)
-    return f"{digits.removesuffix('.0')}e{sign}{size}"
+    exponent = Decimal(repr(value)).adjusted() if value else 0
+    if -4 <= exponent < 6:
+        return format_decimal(value)
+    sign, digits, _ = Decimal(repr(value)).normalize().as_tuple()
+    first, rest = str(digits[0]), "".join(map(str, digits[1:]))
+    point = "." if rest else ""
+    return f"{'-' if sign else ''}{first}{point}{rest}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
 
 
 def format_decimal(value: float) -> str:
     """A finite `value` as Go's FormatFloat(value, 'f', -1, 64): shortest digits, no exponent."""
-    text = repr(value)
-    mantissa, _, exponent = text.partition("e")
-    if not exponent:
-        return text.removesuffix(".0")
-    sign = "-" if mantissa.startswith("-") else ""
-    whole, _, fraction = mantissa.removeprefix("-").partition(".")
-    fraction = "" if fraction == "0" else fraction
-    shift = int(exponent)
-    if shift < 0:
-        return f"{sign}0.{'0' * (-shift - 1)}{whole}{fraction}"
-    return f"{sign}{whole}{fraction.ljust(shift, '0')}"
+    return format(Decimal(repr(value)), "f").removesuffix(".0")
 
 
 def _for_metric(metric: str) -> str:

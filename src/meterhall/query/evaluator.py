@@ -28,8 +28,8 @@ from meterhall.query import aggregate
 from meterhall.query.annotations import Annotations
 from meterhall.query.binary import scalar_with_vector
 from meterhall.query.budget import Budget
-from meterhall.query.frame import Frame, Steps, Value, compact, empty_frame, merged, unnamed
-from meterhall.query.functions.invocation import Invocation, unwrapped
+from meterhall.query.frame import Frame, Steps, Value, compact, empty_frame
+from meterhall.query.functions.invocation import Invocation, nameless, unwrapped
 from meterhall.query.functions.table import FUNCTIONS
 from meterhall.query.invariance import Invariance
 from meterhall.query.matching import Operation, match_sets, match_vectors
@@ -157,7 +157,7 @@ class Evaluator:
         if node.op == "+" or isinstance(operand, str):
             return operand
         if isinstance(operand, Frame):
-            return merged(unnamed(Frame(operand.labels, -operand.values, operand.present)))
+            return nameless(Frame(operand.labels, -operand.values, operand.present))
         return -operand
 
     def _chain(self, node: BinaryExpr, steps: Steps) -> Value:

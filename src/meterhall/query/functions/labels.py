@@ -76,7 +76,7 @@ def _relabeled(frame: Frame, rule: Callable[[Labels], Labels]) -> Frame:
 def absent(call: Invocation) -> Value:
     """1 at steps where the vector is empty."""
     frame = call.vector(0)
-    node = call.node.args[0]
+    node = call.bare(0)
     matchers = node.matchers if isinstance(node, VectorSelector) else ()
     return _where_missing(_any_at(frame), absent_labels(matchers))
 
@@ -85,7 +85,7 @@ def absent_over_time(call: Invocation) -> Value:
     """1 at steps where every window is empty."""
     vector = call.range_vector(0)
     frame = over_windows(vector, lambda windows: (np.ones(windows.lo.shape), windows.count > 0))
-    node = call.node.args[0]
+    node = call.bare(0)
     matchers = node.vector.matchers if isinstance(node, MatrixSelector) else ()
     return _where_missing(_any_at(frame), absent_labels(matchers))
 

@@ -1,6 +1,6 @@
 """Civil dates of Unix times in UTC, for any int64, as Go's time package has them.
 
-Days to dates after Howard Hinnant's civil_from_days (proleptic Gregorian, years from March).
+Go counts seconds as uint64 from a year far in the past, and wraps before it; so does `_split`. Days to dates after Howard Hinnant's civil_from_days (proleptic Gregorian, years from March).
 """
 
 from collections.abc import Callable
@@ -12,10 +12,19 @@ from meterhall.model.samples import ValueArray
 
 Seconds = NDArray[np.int64]
 _DAY = 86_400
+# Seconds from Go's absolute zero, the start of the year -292277022399, to the Unix epoch.
+_GO_EPOCH = 9_223_372_028_741_760_000
+
+
+def _split(seconds: Seconds) -> tuple[Seconds, Seconds]:
+    """Days since the Unix epoch, and seconds of the day."""
+    absolute = seconds.astype(np.uint64) + np.uint64(_GO_EPOCH)
+    days = (absolute // np.uint64(_DAY)).astype(np.int64) - _GO_EPOCH // _DAY
+    return days, (absolute % np.uint64(_DAY)).astype(np.int64)
 
 
 def _date(seconds: Seconds) -> tuple[Seconds, Seconds, Seconds]:
-    days = seconds // _DAY + 719_468
+    days = _split(seconds)[0] + 719_468
     era = days // 146_097
     day_of_era = days - era * 146_097
     year_of_era = (
@@ -49,7 +58,7 @@ def day_of_month(seconds: Seconds) -> Seconds:
 
 def day_of_week(seconds: Seconds) -> Seconds:
     """0 (Sunday) to 6."""
-    return (seconds // _DAY + 4) % 7
+    return (_split(seconds)[0] + 4) % 7
 
 
 def day_of_year(seconds: Seconds) -> Seconds:
@@ -68,12 +77,12 @@ def days_in_month(seconds: Seconds) -> Seconds:
 
 def hour(seconds: Seconds) -> Seconds:
     """0 to 23."""
-    return seconds % _DAY // 3600
+    return _split(seconds)[1] // 3600
 
 
 def minute(seconds: Seconds) -> Seconds:
     """0 to 59."""
-    return seconds % 3600 // 60
+    return _split(seconds)[1] % 3600 // 60
 
 
 def of_values(part: Callable[[Seconds], Seconds], values: ValueArray) -> ValueArray:

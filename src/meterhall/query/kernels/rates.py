@@ -51,7 +51,8 @@ def _gain(windows: Windows, *, counter: bool) -> tuple[ValueArray, ValueArray]:
     lost = np.zeros(windows.values.shape)
     np.copyto(lost[..., 1:], windows.values[..., :-1], where=drops[..., 1:])
     # The first sample of a window has no predecessor in it.
-    inner = Windows(windows.times, windows.values, windows.lo + 1, windows.hi, windows.shape)
+    begin = np.minimum(windows.lo + 1, windows.hi)
+    inner = Windows(windows.times, windows.values, begin, windows.hi, windows.shape)
     return np.where(resets > 0, gained + inner.reduce(np.add, lost), gained), first
 
 
