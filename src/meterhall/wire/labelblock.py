@@ -80,7 +80,7 @@ def read_labels(
             raise Fault(at, "comma or closing brace expected after a label")
 
 
-def unescape(raw: bytes, at: int) -> str:
+def unescape(raw: bytes, at: int, what: str = "label name or value") -> str:
     """A quoted text's content as a str: only `\\\\`, `\\"` and `\\n` are escapes. Raises Fault.
 
     Interned, because the exporters of one kind repeat the same values on every host.
@@ -88,7 +88,7 @@ def unescape(raw: bytes, at: int) -> str:
     try:
         text = raw.decode()
     except UnicodeDecodeError:
-        raise Fault(at, "label name or value is not UTF-8") from None
+        raise Fault(at, f"{what} is not UTF-8") from None
     if "\\" in text:
         text = _ESCAPE.sub(_unescaped, text)
     return sys.intern(text)
