@@ -6,18 +6,13 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from meterhall.model.errors import ExpositionError
-from meterhall.model.samples import NAN
 from meterhall.wire.entries import Comment, Help, Sample, Type
 from meterhall.wire.exposition import entries
 
 DATA = Path(__file__).parent / "data"
-CASES = [
-    json.loads(line) for line in (DATA / "textparse-classic.jsonl").read_text().splitlines()
-]
+CASES = [json.loads(line) for line in (DATA / "textparse-classic.jsonl").read_text().splitlines()]
 
 
 def page_of(case):
@@ -54,8 +49,7 @@ def test_agrees_with_prometheus(case):
     ]
     got, error = [], None
     try:
-        for entry in entries(page_of(case)):
-            got.append(as_listed(entry))
+        got.extend(map(as_listed, entries(page_of(case))))
     except ExpositionError as caught:
         error = caught
     assert (error is None) == case["ok"]

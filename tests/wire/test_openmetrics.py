@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from meterhall.model.errors import ExpositionError
-from meterhall.wire.entries import Help, Sample, Type, Unit
 from meterhall.wire.openmetrics import entries
 
 CASES = [
     json.loads(line)
-    for line in (Path(__file__).parent / "data" / "openmetrics-parsers.jsonl").read_text().splitlines()
+    for line in (Path(__file__).parent / "data" / "openmetrics-parsers.jsonl")
+    .read_text()
+    .splitlines()
 ]
 
 

@@ -41,11 +41,23 @@ class LabelGrammar:
     comma_needed: bool
 
 
-def label_grammar(blank: bytes, string: bytes, name_string: bytes, comma_needed: bool) -> LabelGrammar:
+def label_grammar(
+    blank: bytes, string: bytes, name_string: bytes, comma_needed: bool
+) -> LabelGrammar:
     """`string` and `name_string` match a double-quoted text with its content as the only group."""
     pair = (
-        blank + rb"(?:(" + LABEL_NAME + rb")|" + name_string + rb")" + blank + rb"=" + blank
-        + string + blank + rb"(,)?"
+        blank
+        + rb"(?:("
+        + LABEL_NAME
+        + rb")|"
+        + name_string
+        + rb")"
+        + blank
+        + rb"="
+        + blank
+        + string
+        + blank
+        + rb"(,)?"
     )
     quoted_name = blank + name_string + blank + rb"(?:,|(?=\}))"
     return LabelGrammar(
@@ -98,12 +110,10 @@ def _unescaped(match: "re.Match[str]") -> str:
     return "\n" if match[1] == "n" else match[1]
 
 
-def _name_within(
-    page: bytes, at: int, grammar: LabelGrammar, name: str | None
-) -> tuple[str, int]:
+def _name_within(page: bytes, at: int, grammar: LabelGrammar, name: str | None) -> tuple[str, int]:
     match = grammar.quoted_name(page, at)
     if match is None:
-        raise Fault(at, "label expected: name=\"value\"")
+        raise Fault(at, 'label expected: name="value"')
     if name is not None:
         raise Fault(at, "metric name given twice")
     return unescape(match[1], at), match.end()

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 
 from meterhall.model.errors import ExpositionError
+from meterhall.model.metadata import METRIC_TYPES
 from meterhall.wire.entries import Entry, Help, Sample, Type, Unit
 from meterhall.wire.exposition import BOUND_LABELS, line_of, sorted_labels
 from meterhall.wire.labelblock import (
@@ -38,10 +39,7 @@ _FAMILY = re.compile(  # noqa: TID251
 )
 _EOF = re.compile(rb"# EOF\n?")  # noqa: TID251
 
-_TYPES = frozenset(
-    (b"counter", b"gauge", b"histogram", b"gaugehistogram")
-    + (b"summary", b"info", b"stateset", b"unknown")
-)
+_TYPES = frozenset(name.encode() for name in METRIC_TYPES)
 _EXEMPLAR = b" # {"
 _HASH = 0x23
 
@@ -81,16 +79,15 @@ def _read_metadata(page: bytes, at: int) -> tuple[Entry, int]:
         raise Fault(at, f"no metric name or no text after {meta[1].decode()}")
     raw_name = family[1] if family[1] is not None else family[2]
     name, text = raw_name.decode("utf-8", "replace"), family[3]
-    match meta[1]:
-        case b"TYPE":
-            if text not in _TYPES:
-                raise Fault(at, "unknown metric type")
-            return Type(name, text.decode()), family.end()
-        case b"UNIT":
-            if text and not raw_name.endswith(b"_" + text):
-                raise Fault(at, "unit is not a suffix of the metric name")
-            return Unit(name, text.decode("utf-8", "replace")), family.end()
-    return Help(name, unescape(text, at, "help")), family.end()
+    if meta[1] == b"HELP":
+        return Help(name, unescape(text, at, "help")), family.end()
+    if meta[1] == b"TYPE":
+        if text not in _TYPES:
+            raise Fault(at, "unknown metric type")
+        return Type(name, text.decode()), family.end()
+    if text and not raw_name.endswith(b"_" + text):
+        raise Fault(at, "unit is not a suffix of the metric name")
+    return Unit(name, text.decode("utf-8", "replace")), family.end()
 
 
 def _read_sample(page: bytes, begin: int, bound_label: str | None) -> tuple[Sample, int]:

@@ -13,12 +13,14 @@ from the series can keep it as long as the shape is the same object.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import orjson
 
+from meterhall.model.errors import TooLarge
 from meterhall.model.labels import Labels
 from meterhall.model.metadata import Metadata
 from meterhall.model.samples import ValueArray
@@ -28,6 +30,8 @@ from meterhall.wire.numbers import parse_value
 
 OPENMETRICS = "application/openmetrics-text"
 _NUMBER_BYTES = b"0123456789.eE+-,"
+# A sample rarely has more lines to itself than HELP, TYPE and UNIT.
+_LINES_PER_SAMPLE_MAX = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,12 +55,6 @@ class Page:
     shape: Shape
     values: ValueArray
     times_ms: tuple[int | None, ...] | None
-    _begins: tuple[int, ...]
-    _body: bytes
-
-    def line_of(self, index: int) -> int:
-        """The line of sample `index`, from 1. Known only while the page is new to its reader."""
-        return exposition.line_of(self._body, self._begins[index])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,32 +71,67 @@ class _Template:
 class PageReader:
     """Reads one target's pages. Not thread-safe: one page at a time."""
 
-    __slots__ = ("_template",)
+    __slots__ = ("_samples_max", "_template")
 
-    def __init__(self) -> None:
+    def __init__(self, samples_max: int) -> None:
+        self._samples_max = samples_max
         self._template: _Template | None = None
 
     def read(self, body: bytes, content_type: str) -> Page:
-        """Raises ExpositionError. The format goes by the media type alone (contract 5.2).
+        """Raises ExpositionError, and TooLarge where there are more samples than allowed.
 
-        What is not declared as OpenMetrics is read as classic text, because many exporters omit or mangle
-        the header.
+        The format goes by the media type alone (contract 5.2). What is not declared as OpenMetrics is
+        read as classic text, because many exporters omit or mangle the header.
         """
-        media_type = content_type.partition(";")[0].strip().lower()
+        media_type = _media_type(content_type)
+        # Lines are a cheap bound of what splitting a page costs; beyond it only the careful parser
+        # looks, and stops at the limit.
+        if body.count(b"\n") > self._samples_max * _LINES_PER_SAMPLE_MAX:
+            return self._read_carefully(body, media_type)[0]
         columns = _columns(body)
         if self._template is not None and media_type == self._template.media_type:
             values = _repeated_values(self._template, columns)
             if values is not None:
-                return Page(self._template.shape, values, None, (), body)
-        parse = openmetrics.entries if media_type == OPENMETRICS else exposition.entries
-        page, samples = _read_carefully(body, parse(body))
+                return Page(self._template.shape, values, None)
+        self._template = None
+        page, samples = self._read_carefully(body, media_type)
         self._template = _learn(media_type, body, columns, samples, page.shape)
         return page
 
+    def _read_carefully(self, body: bytes, media_type: str) -> tuple[Page, list[Sample]]:
+        samples: list[Sample] = []
+        declared: dict[str, Metadata] = {}
+        for entry in _parse(body, media_type):
+            if not isinstance(entry, Sample):
+                if len(declared) < self._samples_max:
+                    _declare(declared, entry)
+            elif len(samples) < self._samples_max:
+                samples.append(entry)
+            else:
+                raise TooLarge(f"sample limit exceeded: more than {self._samples_max} samples")
+        series = tuple(sample.labels for sample in samples)
+        values = np.array([sample.value for sample in samples], np.float64)
+        times = tuple(sample.time_ms for sample in samples)
+        timed = any(time_ms is not None for time_ms in times)
+        return Page(Shape(series, declared), values, times if timed else None), samples
 
-def read_page(body: bytes, content_type: str) -> Page:
-    """One careful reading. Raises ExpositionError."""
-    return PageReader().read(body, content_type)
+
+def line_of_sample(body: bytes, content_type: str, index: int) -> int:
+    """The line, from 1, of sample `index` of a page that parses that far: for an error text."""
+    samples = (
+        entry for entry in _parse(body, _media_type(content_type)) if isinstance(entry, Sample)
+    )
+    return exposition.line_of(body, next(islice(samples, index, None)).begin)
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _parse(body: bytes, media_type: str) -> Iterator[Entry]:
+    if media_type == OPENMETRICS:
+        return openmetrics.entries(body)
+    return exposition.entries(body)
 
 
 _Columns = tuple[tuple[bytes, ...], tuple[bytes, ...], tuple[bytes, ...]]
@@ -138,26 +171,6 @@ def _plain_numbers(words: tuple[bytes, ...]) -> ValueArray | None:
     return None if None in values else np.array(values, np.float64)
 
 
-def _read_carefully(body: bytes, parsed: Iterator[Entry]) -> tuple[Page, list[Sample]]:
-    samples: list[Sample] = []
-    declared: dict[str, Metadata] = {}
-    for entry in parsed:
-        if isinstance(entry, Sample):
-            samples.append(entry)
-        else:
-            _declare(declared, entry)
-    series = tuple(sample.labels for sample in samples)
-    timed = any(sample.time_ms is not None for sample in samples)
-    page = Page(
-        Shape(series, declared),
-        np.array([sample.value for sample in samples], np.float64),
-        tuple(sample.time_ms for sample in samples) if timed else None,
-        tuple(sample.begin for sample in samples),
-        body,
-    )
-    return page, samples
-
-
 def _declare(declared: dict[str, Metadata], entry: Entry) -> None:
     if not isinstance(entry, Help | Type | Unit):
         return
@@ -183,12 +196,12 @@ def _learn(
         begin += len(head) + len(blank) + len(word) + 1
     numbered: list[int] = []
     for sample in samples:
-        line = line_at.get(sample.begin)
-        if line is None or not blanks[line] or sample.time_ms is not None:
+        at = line_at.get(sample.begin)
+        if at is None or not blanks[at] or sample.time_ms is not None:
             return None
-        if body[sample.begin : sample.value_at - 1] != heads[line]:
+        if body[sample.begin : sample.value_at - 1] != heads[at]:
             return None
-        numbered.append(line)
+        numbered.append(at)
     rest = sorted(set(range(len(heads))) - set(numbered))
     if not numbered:
         return None
@@ -201,4 +214,3 @@ def _picker(lines: list[int]) -> Callable[[tuple[bytes, ...]], tuple[bytes, ...]
     if len(lines) > 1:
         return itemgetter(*lines)
     return lambda column: tuple(column[line] for line in lines)
-
