@@ -4,6 +4,7 @@ import http.server
 import threading
 
 import pytest
+
 from e2e.service import eventually
 
 
