@@ -1,0 +1,91 @@
+"""Settings to objects: the one place that names concrete stores, and the order in which things open and close."""
+
+import ipaddress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.types import ASGIApp
+
+from meterhall.app.clock import SystemClock
+from meterhall.app.config import Settings
+from meterhall.collect.addresses import AddressPolicy
+from meterhall.collect.collector import Collaborators, Collector, CollectSettings
+from meterhall.collect.fetch import FetchSettings
+from meterhall.collect.hostmetrics import HostMetrics
+from meterhall.control.plane import Control, open_control_plane
+from meterhall.control.settings import ControlSettings
+from meterhall.ingest.limits import PushLimits, ScrapeLimits
+from meterhall.ingest.metadata import MetadataCatalog
+from meterhall.ingest.push import PushReceiver
+from meterhall.ingest.scrape import ScrapeSession
+from meterhall.model.errors import ConfigError
+from meterhall.model.target import ScrapeTarget
+from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.store import EmbeddedStore
+
+CONTROL_FILE = "control.db"
+STORE_FOLDER = "tsdb"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a running service holds, in the order in which it was opened."""
+
+    settings: Settings
+    clock: SystemClock
+    control: Control
+    store: EmbeddedStore
+    collector: Collector
+    public: ASGIApp
+    admin: ASGIApp
+
+
+def data_directory(settings: Settings) -> Path:
+    """The data directory, made where it is missing. Raises ConfigError where it cannot be."""
+    path = Path(settings.storage.data).absolute()
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"storage.data: {path} cannot be made: {error.strerror}") from None
+    return path
+
+
+def open_control(settings: Settings) -> Control:
+    """The control plane alone, as the admin commands use it beside a running service."""
+    url = settings.database.url or f"sqlite:///{data_directory(settings) / CONTROL_FILE}"
+    return open_control_plane(
+        url,
+        ControlSettings(
+            regions=settings.server.regions,
+            time_zones=settings.server.region_time_zones,
+            targets_per_host_max=settings.limits.targets_per_host,
+            interval_ms=settings.collect.interval,
+            timeout_ms=settings.collect.timeout,
+        ),
+        SystemClock(),
+    )
+
+
+@contextmanager
+def open_service(settings: Settings) -> Iterator[Service]:
+    """Opens the store first: it holds the lock on the data directory. Closes in reverse order.
+
+    Raises StoreLocked where another process serves this directory, ConfigError on a wrong setting.
+    """
+    clock = SystemClock()
+    with ExitStack() as stack:
+        store = EmbeddedStore(
+            data_directory(settings) / STORE_FOLDER,
+            StoreSettings(
+                retention_ms=settings.storage.retention,
+                out_of_order_window_ms=settings.storage.out_of_order_window,
+            ),
+            clock,
+        )
+        stack.callback(store.close)
+        control = open_control(settings)
+        stack.callback(control.close)
+        control.start()
+        yield _assembled(settings, clock, control, store)
