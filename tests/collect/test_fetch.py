@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.collect.servers import bomb, chunked_gzip, endless, raw, response, serving
 
 from meterhall import __version__
 from meterhall.collect import addresses
@@ -25,8 +26,6 @@ from meterhall.collect.fetch import (
     Gunzip,
     Page,
 )
-
-from tests.collect.servers import bomb, chunked_gzip, endless, raw, response, serving
 
 PAGE = b"# TYPE a counter\na 1\n" * 100
 ALLOWED = AddressPolicy(allow_loopback=True)
