@@ -42,10 +42,11 @@ class CollectSettings:
 
 
 class Inventory(Protocol):
-    """What collection needs of the control plane. Called on worker threads."""
+    """The part of `control.inventory.Inventory` that collection needs. Its calls run on worker threads."""
 
+    @property
     def changes(self) -> int:
-        """A number that differs whenever the targets may have changed. Cheap."""
+        """A number that moves whenever the targets may have changed. Costs nothing."""
         ...
 
     def scrape_targets(self, regions: Collection[str]) -> Sequence[ScrapeTarget]:
@@ -150,7 +151,7 @@ class Collector:
         read_s = 0.0
         while True:
             try:
-                changes = await self._on_control(self._with.inventory.changes)
+                changes = self._with.inventory.changes
                 now_s = clock.monotonic()
                 if changes != seen or now_s - read_s >= settings.inventory_refresh_s:
                     targets = await self._on_control(
@@ -176,7 +177,8 @@ class Collector:
             if known is None:
                 await self._begin(target, None)
             elif known[0].target != target:
-                # Only pace or address changed: the series go on without a gap.
+                # Only pace, path or address changed: the session goes on, so that there is no gap, and
+                # marks what the next page does not have any more.
                 await _cancelled([known[1]])
                 await self._begin(target, known[0].session)
 
@@ -253,7 +255,6 @@ def _same_series(old: ScrapeTarget, new: ScrapeTarget) -> bool:
             target.host_id,
             target.host_name,
             target.port,
-            target.metrics_path,
             target.builtin,
         )
 

@@ -17,7 +17,7 @@ import structlog
 from meterhall.collect import status
 from meterhall.collect.fetch import Failure, FailureKind, Fetcher, Page
 from meterhall.collect.schedule import Pace
-from meterhall.model.errors import BadInput, Overloaded, StoreError
+from meterhall.model.errors import ExpositionError, Overloaded, StoreError, TooLarge
 from meterhall.model.target import ScrapeTarget, TargetReport
 from meterhall.ports.clock import Clock
 from meterhall.telemetry.metrics import SCRAPE_LATE_SECONDS, SCRAPE_SECONDS, SCRAPES
@@ -34,7 +34,7 @@ class Committed(Protocol):
     """What ingestion says of one collection: why the page was refused, and when it is on disk."""
 
     @property
-    def error(self) -> BadInput | None: ...
+    def error(self) -> ExpositionError | TooLarge | None: ...
 
     @property
     def durable(self) -> Future[None]: ...
