@@ -89,3 +89,48 @@ def open_service(settings: Settings) -> Iterator[Service]:
         stack.callback(control.close)
         control.start()
         yield _assembled(settings, clock, control, store)
+
+
+def _assembled(
+    settings: Settings, clock: SystemClock, control: Control, store: EmbeddedStore
+) -> Service:
+    catalog = MetadataCatalog()
+    collector = _collector(settings, clock, control, store, catalog)
+    return Service(
+        settings=settings,
+        clock=clock,
+        control=control,
+        store=store,
+        collector=collector,
+        public=_public(settings, clock, control, store, catalog, collector),
+        admin=create_admin(),
+    )
+
+
+def _collector(
+    settings: Settings,
+    clock: SystemClock,
+    control: Control,
+    store: EmbeddedStore,
+    catalog: MetadataCatalog,
+) -> Collector:
+    limits = ScrapeLimits(samples_max=settings.collect.samples_max)
+    host_metrics = HostMetrics(clock)
+
+    def open_session(target: ScrapeTarget) -> ScrapeSession:
+        return ScrapeSession(target, store.writer(target.tenant), catalog, limits)
+
+    policy = AddressPolicy(
+        allow_loopback=settings.collect.allow_loopback,
+        refused_networks=[ipaddress.ip_network(net) for net in settings.collect.refuse_networks],
+        own_listeners=[
+            (listen.host, listen.port)
+            for listen in (settings.server.listen, settings.admin.listen)
+        ],
+    )
+    return Collector(
+        settings.server.regions,
+        Collaborators(control.inventory, open_session, host_metrics.page, clock),
+        policy,
+        CollectSettings(fetch=FetchSettings(page_bytes_max=settings.collect.page_bytes_max)),
+    )
