@@ -91,15 +91,14 @@ def encode_value(value: QueryValue) -> Iterator[bytes]:
 
 def estimate_bytes(value: QueryValue) -> int:
     """Roughly what `encode_value` will write, from the shapes alone."""
-    match value:
-        case ScalarResult() | StringResult():
-            return 0
-        case VectorResult():
-            points = len(value.labels)
-        case GridResult():
-            points = value.values.size if value.present is None else int(value.present.sum())
-        case RaggedResult():
-            points = sum(map(len, value.times))
+    if isinstance(value, ScalarResult | StringResult):
+        return 0
+    if isinstance(value, VectorResult):
+        points = len(value.labels)
+    elif isinstance(value, GridResult):
+        points = value.values.size if value.present is None else int(value.present.sum())
+    else:
+        points = sum(map(len, value.times))
     return points * _POINT_BYTES + len(value.labels) * _SERIES_BYTES
 
 
@@ -164,10 +163,10 @@ def spell_values(values: ValueArray) -> list[bytes]:
     if not values.size:
         return []
     size = np.abs(values)
-    if (size < _EXACT_MAX).all() and (values == np.rint(values)).all():
-        # int64 would lose the sign of -0.
-        if not (np.signbit(values) & (values == 0)).any():
-            return _cut(orjson.dumps(values.astype(np.int64), option=orjson.OPT_SERIALIZE_NUMPY))
+    integral = (size < _EXACT_MAX).all() and (values == np.rint(values)).all()
+    # int64 would lose the sign of -0.
+    if integral and not (np.signbit(values) & (values == 0)).any():
+        return _cut(orjson.dumps(values.astype(np.int64), option=orjson.OPT_SERIALIZE_NUMPY))
     text = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
     spelled = _cut(text.replace(b".0,", b",").replace(b".0]", b"]"))
     odd = ~((size >= _PLAIN_MIN) & (size < _PLAIN_MAX)) & (values != 0)
