@@ -161,7 +161,9 @@ class Generator:
         kind = self._random.random()
         if kind < 0.15:
             op = self._pick("topk", "bottomk", "quantile")
-            return f"{op}{self._grouping()} ({self._scalar(depth)}, {self._vector(depth)})"
+            # Which of equal elements are picked depends on the order in the store: avoid equals.
+            operand = self._vector(depth) if op == "quantile" else self._pick("g", "deriv(g[5m])")
+            return f"{op}{self._grouping()} ({self._scalar(depth)}, {operand})"
         if kind < 0.2:
             return f'count_values{self._grouping()} ("v", {self._vector(depth)})'
         return f"{self._pick(*AGGREGATIONS)}{self._grouping()} ({self._vector(depth)})"
@@ -187,12 +189,10 @@ class Generator:
         return f"{sides[0]} {op}{flag} {sides[1]}"
 
     def _special(self, depth: int) -> str:
-        kind = self._random.randrange(5)
+        # histogram_fraction is left out: 3.5 gives NaN for what 3.14 can answer.
+        kind = self._random.choice((0, 2, 3, 4))
         if kind == 0:
             return f"histogram_quantile({self._scalar(depth)}, {self._buckets(depth)})"
-        if kind == 1:
-            bounds = f"{self._scalar(0)}, {self._scalar(0)}"
-            return f"histogram_fraction({bounds}, {self._buckets(depth)})"
         if kind == 2:
             return f'label_replace({self._vector(depth)}, "n", "$1-$2", "j", "(.)(.?)")'
         if kind == 3:
