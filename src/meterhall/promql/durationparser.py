@@ -57,7 +57,7 @@ class DurationParser:
         stream = self._stream
         sign = stream.next() if stream.peek().kind in ("+", "-") else None
         token = stream.peek()
-        node = self._expr(1) if sign is None and token.kind == "(" else self._primary()
+        node = self._expr(1) if sign is None and token.kind == "(" else self._primary(sign)
         return node if sign is None else self._signed(sign, node)
 
     def _expr(self, lowest: int) -> DurationNode:
@@ -94,13 +94,13 @@ class DurationParser:
             return replace(node, span=span, value=-node.value if sign.kind == "-" else node.value)
         return DurationExpr(span, "-", None, node) if sign.kind == "-" else node
 
-    def _primary(self) -> DurationNode:
+    def _primary(self, sign: Token | None = None) -> DurationNode:
         stream = self._stream
         token = stream.peek()
         if token.kind in (NUMBER, DURATION):
             literal = number_literal(stream)
             if abs(literal.value) > _SECONDS_MAX:
-                raise stream.error(token.start, "duration out of range")
+                raise stream.error((sign or token).start, "duration out of range")
             return literal
         if token.kind == "(":
             stream.next()

@@ -37,6 +37,9 @@ _UNITS = (
     ("ms", 1),
 )
 _UNIT_RANK = {unit: rank for rank, (unit, _) in enumerate(_UNITS)}
+_DIGITS = frozenset("0123456789")
+# Go's ParseUint refuses numbers with more digits than this after leading zeros.
+_COUNT_DIGITS_MAX = 19
 _NANOSECONDS_MAX = (1 << 63) - 1
 _SECONDS_MAX = _NANOSECONDS_MAX / 1e9
 
@@ -49,33 +52,26 @@ def parse_duration(text: str) -> int:
         raise BadInput("empty duration string")
     total, rank, at = 0, -1, 0
     while at < len(text):
-        number_end = _run_end(text, at, str.isdigit)
-        unit_end = _run_end(text, number_end, str.isalpha)
+        number_end = _run_end(text, at, digits=True)
+        unit_end = _run_end(text, number_end, digits=False)
         unit = text[number_end:unit_end]
-        if (
-            number_end == at
-            or _UNIT_RANK.get(unit, -1) <= rank
-            or not text[at:number_end].isascii()
-        ):
+        count = text[at:number_end].lstrip("0")
+        if number_end == at or not unit or len(count) > _COUNT_DIGITS_MAX:
+            raise BadInput(f"not a valid duration string: {quote(text)}")
+        if unit not in _UNIT_RANK:
+            raise BadInput(f"unknown unit {quote(unit)} in duration {quote(text)}")
+        if _UNIT_RANK[unit] <= rank:
             raise BadInput(f"not a valid duration string: {quote(text)}")
         rank = _UNIT_RANK[unit]
-        total += _count(text, at, number_end) * _UNITS[rank][1]
+        total += int(count or "0") * _UNITS[rank][1]
+        if total * 1_000_000 > _NANOSECONDS_MAX:
+            raise BadInput("duration out of range")
         at = unit_end
-    if total * 1_000_000 > _NANOSECONDS_MAX:
-        raise BadInput("duration out of range")
     return total
 
 
-def _count(text: str, start: int, end: int) -> int:
-    digits = text[start:end].lstrip("0")
-    # Twenty digits overflow whatever the unit; int() would refuse very long texts.
-    if len(digits) > 20:
-        raise BadInput("duration out of range")
-    return int(digits or "0")
-
-
-def _run_end(text: str, at: int, wanted: Callable[[str], bool]) -> int:
-    while at < len(text) and wanted(text[at]):
+def _run_end(text: str, at: int, *, digits: bool) -> int:
+    while at < len(text) and (text[at] in _DIGITS) is digits:
         at += 1
     return at
 

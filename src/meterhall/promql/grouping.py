@@ -7,8 +7,7 @@ from meterhall.promql.durationparser import number_literal
 from meterhall.promql.nodes import Cardinality, VectorMatching
 from meterhall.promql.signatures import FILL_MODIFIERS
 from meterhall.promql.stream import TokenStream
-from meterhall.promql.strings import quote_text
-from meterhall.promql.tokens import DURATION, LABEL_NAMES, METRIC_IDENTIFIER, NUMBER, STRING
+from meterhall.promql.tokens import DURATION, EXPR_STARTS, LABEL_NAMES, NUMBER, STRING
 
 _FILLS = {"fill": (True, True), "fill_left": (True, False), "fill_right": (False, True)}
 
@@ -35,17 +34,12 @@ def _label(stream: TokenStream) -> str:
     if token.kind == STRING:
         stream.next()
         name = stream.unquoted(token)
-        fits = bool(name)
-    elif token.kind in LABEL_NAMES:
-        stream.next()
-        name = token.text
-        fits = token.kind != METRIC_IDENTIFIER
-    else:
+        if not name:
+            raise stream.error(token.start, 'invalid label name for grouping: ""')
+        return name
+    if token.kind not in LABEL_NAMES:
         raise stream.unexpected("grouping opts", "label")
-    if not fits:
-        reason = f"invalid label name for grouping: {quote_text(name)}"
-        raise stream.error(token.start, reason)
-    return name
+    return stream.next().text
 
 
 def parse_matching(stream: TokenStream, features: frozenset[str]) -> tuple[bool, VectorMatching]:
@@ -61,7 +55,8 @@ def parse_matching(stream: TokenStream, features: frozenset[str]) -> tuple[bool,
         if stream.peek().kind in ("group_left", "group_right"):
             left = stream.next().kind == "group_left"
             card = Cardinality.MANY_TO_ONE if left else Cardinality.ONE_TO_MANY
-            if stream.peek().kind == "(":
+            # Without parentheses an operand must follow, or yacc takes it for a bad list.
+            if stream.peek().kind == "(" or stream.peek().kind not in EXPR_STARTS:
                 include, _ = parse_labels(stream)
     lhs, rhs = _fills(stream, features)
     return return_bool, VectorMatching(card, on, labels, include, lhs, rhs)

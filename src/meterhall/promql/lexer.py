@@ -25,6 +25,7 @@ from meterhall.promql.tokens import (
 
 # Fixed patterns of our own, each a single character class: they cannot backtrack.
 _BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")  # noqa: TID251 - not a user's pattern
+_SPACES = re.compile(r"[ \t\r\n]*")  # noqa: TID251 - not a user's pattern
 _NAME = re.compile(r"[A-Za-z0-9_]*")  # noqa: TID251 - not a user's pattern
 _WORD = re.compile(r"[A-Za-z0-9_:]*")  # noqa: TID251 - not a user's pattern
 _PLAIN = re.compile(r"[^\\\n\"']*")  # noqa: TID251 - not a user's pattern
@@ -46,13 +47,16 @@ class Lexer:
         self._brace_open = False
         self._bracket_open = False
         self._got_colon = False
+        # From `[` to the first number or word Go's lexDurationExpr is at work, with texts of its own.
+        self._duration_start = False
         self._paren_depth = 0
 
     def next_token(self) -> Token:
         """The next token, blanks and comments skipped. Raises PromQLError where there is none."""
-        self._at = _end_of(_BLANK, self.text, self._at)
-        start = self._at
+        start = _end_of(_SPACES if self._duration_start else _BLANK, self.text, self._at)
         char = self.text[start : start + 1]
+        if self._duration_start:
+            self._check_duration(char, start)
         if self._brace_open:
             return self._inside_braces(char, start)
         if not char:
@@ -83,6 +87,22 @@ class Lexer:
         offset = start if self._offsets is None else self._offsets[start]
         return parse_error(self.text, offset, reason)
 
+    def _check_duration(self, char: str, start: int) -> None:
+        """Refuses what lexDurationExpr of Go does not know."""
+        if not char:
+            raise self._error(start, "unexpected end of input in duration expression")
+        if char == ":":
+            reason = "unexpected colon before duration in duration expression"
+            raise self._error(start + 1, reason)
+        if char in "+-*/%^,()]" or char in _DIGITS:
+            return
+        if char == "." and self._char(start + 1) in _DIGITS:
+            return
+        word = self.text[start : _end_of(_NAME, self.text, start)].lower()
+        if word not in _DURATION_WORDS:
+            reason = f"unexpected character in duration expression: {quote_char(char)}"
+            raise self._error(start, reason)
+
     def _end_of_input(self, start: int) -> Token:
         if self._paren_depth:
             raise self._error(start, "unclosed left parenthesis")
@@ -108,17 +128,19 @@ class Lexer:
         elif char == ")":
             self._paren_depth -= 1
             if self._paren_depth < 0:
-                raise self._error(start, "unexpected right parenthesis ')'")
+                # Go has emitted the token by then: its position is behind the parenthesis.
+                raise self._error(start + 1, "unexpected right parenthesis ')'")
         elif char == "{":
             self._brace_open = True
         elif char == "[":
             if self._bracket_open:
                 raise self._error(start, "unexpected left bracket '['")
             self._bracket_open, self._got_colon = True, False
+            self._duration_start = True
         elif char == "]":
             if not self._bracket_open:
                 raise self._error(start, "unexpected right bracket ']'")
-            self._bracket_open = False
+            self._bracket_open = self._duration_start = False
         else:
             raise self._error(start, "unexpected character: '}'")
         return self._emit(char, start, start + 1)
@@ -166,10 +188,12 @@ class Lexer:
         end = _end_of(_NAME, self.text, start)
         word = self.text[start:end].lower()
         if word in _DURATION_WORDS:
+            self._duration_start = False
             return self._emit(word, start, end)
         raise self._error(start, f"unexpected character: {quote_char(char)}, expected ':'")
 
     def _number(self, start: int) -> Token:
+        self._duration_start = False
         good, end = accept_number(self.text, start)
         if good:
             return self._emit(NUMBER, start, end)

@@ -38,6 +38,7 @@ from meterhall.promql.tokens import (
     DURATION,
     EOF,
     EXPERIMENTAL_AGGREGATORS,
+    EXPR_STARTS,
     IDENTIFIER,
     METRIC_NAMES,
     NUMBER,
@@ -71,7 +72,7 @@ def parse_expr(text: str, features: frozenset[str] = frozenset()) -> Expr:
     """
     stream = TokenStream(text)
     if stream.peek().kind == EOF:
-        raise parse_error(text, None, "no expression found in input")
+        raise parse_error(text, 0, "no expression found in input")
     expr = _Parser(stream, features).expr(1).expr
     if stream.peek().kind != EOF:
         raise stream.unexpected()
@@ -214,7 +215,7 @@ class _Parser:
             if closing := stream.accept(")"):
                 return tuple(args), height, closing.end
             comma = stream.expect(",")
-            if stream.peek().kind == ")":
+            if stream.peek().kind not in EXPR_STARTS:
                 reason = "trailing commas not allowed in function call args"
                 raise stream.error(comma.start, reason)
 

@@ -80,6 +80,9 @@ METRIC_NAMES = (
 )
 LABEL_NAMES = (WORDS | {IDENTIFIER, METRIC_IDENTIFIER}) - {"without"}
 
+# What an expression can begin with.
+EXPR_STARTS = METRIC_NAMES | {"(", "{", "+", "-", NUMBER, DURATION, STRING}
+
 _DESCRIBED_KINDS = {
     IDENTIFIER: "identifier",
     METRIC_IDENTIFIER: "metric identifier",
