@@ -303,6 +303,8 @@ def _group_key(node: AggregateExpr, labels: Labels) -> Labels:
 def _aggregate(world: World, node: AggregateExpr, now: int) -> Vector:
     vector = evaluate(world, node.expr, now)
     parameter = NAN if node.param is None else evaluate(world, node.param, now)
+    if node.op in ("topk", "bottomk") and not math.isfinite(parameter):
+        raise OracleError("overflows int64")
     groups: dict[Labels, Vector] = {}
     for labels, value in vector:
         groups.setdefault(_group_key(node, labels), []).append((labels, value))
@@ -314,8 +316,6 @@ def _aggregate(world: World, node: AggregateExpr, now: int) -> Vector:
 
 
 def _top(op: str, group: Vector, size: float) -> Vector:
-    if math.isnan(size):
-        raise OracleError("NaN")
 
     def rank(pair: tuple[Labels, float]) -> tuple[bool, float]:
         value = pair[1]

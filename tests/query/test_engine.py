@@ -231,9 +231,12 @@ def check(data: list[Series], node, grid: tuple[int, int, int], *, shared: bool)
         with pytest.raises(QueryError):
             by_engine(data, node, grid, shared=shared)
         return
-    if refused(data, node, grid, shared=shared) == SAME_LABELSET:
-        # Prometheus refuses equal label sets of a range function even where they never meet.
+    refusal = refused(data, node, grid, shared=shared)
+    if refusal == SAME_LABELSET or (refusal and "SubqueryExpr" in repr(node)):
+        # Prometheus refuses equal label sets of a range function even where they never meet, and
+        # fails for inner steps that no window of a subquery needs.
         return
+    assert not refusal
     found = by_engine(data, node, grid, shared=shared)
     for want, got in zip(expected, found, strict=True):
         assert want.keys() == got.keys()

@@ -12,6 +12,7 @@ from meterhall.promql.nodes import AggregateExpr
 from meterhall.query.annotations import Annotations, format_decimal, format_float
 from meterhall.query.budget import Budget
 from meterhall.query.frame import Frame, IndexArray, compact, empty_frame
+from meterhall.query.functions.invocation import unwrapped
 from meterhall.query.functions.labels import is_label_name, with_label
 from meterhall.query.grouping import Grouping, numbered
 from meterhall.query.kernels import groupwise
@@ -48,7 +49,7 @@ def quantile(node: AggregateExpr, frame: Frame, at: ValueArray, annotations: Ann
     """quantile(at[T], …); quantiles outside [0, 1] give ∓Inf and a warning."""
     assert node.param is not None, "bug: quantile without parameter"
     for wrong in _outside(at, 0.0, 1.0):
-        annotations.invalid_quantile(wrong, node.param.span)
+        annotations.invalid_quantile(wrong, unwrapped(node.param).span)
     rows, labels = _grouped(node, frame)
     return _reduced(rows, labels, groupwise.quantiles(rows, at))
 
@@ -119,17 +120,17 @@ def count_values(node: AggregateExpr, frame: Frame, name: str, budget: Budget) -
     grouping = Grouping(frozenset(names), node.without)
     ids: dict[Labels, int] = {}
     parts: list[tuple[int, np.ndarray]] = []
-    texts: dict[float, str] = {}
+    texts: dict[int, str] = {}
     steps = frame.values.shape[1]
     for row, labels in enumerate(frame.labels):
         here = frame.mask()[row]
-        for value in np.unique(frame.values[row][here], equal_nan=True).tolist():
-            text = texts.get(value)
-            if text is None:
-                text = texts[value] = _value_text(value)
-            key = grouping.key(with_label(labels, name, text))
-            same = np.isnan(frame.values[row]) if value != value else frame.values[row] == value
-            parts.append((ids.setdefault(key, len(ids)), same & here))
+        # Compared by bits, because -0 and 0 are different texts; all NaN are one.
+        row_bits = np.where(np.isnan(frame.values[row]), np.nan, frame.values[row]).view(np.int64)
+        for bits in np.unique(row_bits[here]).tolist():
+            if bits not in texts:
+                texts[bits] = _value_text(float(np.int64(bits).view(np.float64)))
+            key = grouping.key(with_label(labels, name, texts[bits]))
+            parts.append((ids.setdefault(key, len(ids)), (row_bits == bits) & here))
         budget.reserve(len(parts), steps)
     counted = np.zeros((len(ids), steps))
     for number, where in parts:
@@ -151,7 +152,7 @@ def limit_ratio(
     if np.isnan(ratio).any():
         raise QueryError("Ratio value is NaN")
     for wrong in _outside(ratio, -1.0, 1.0):
-        annotations.invalid_ratio(wrong, float(np.clip(wrong, -1, 1)), node.param.span)
+        annotations.invalid_ratio(wrong, float(np.clip(wrong, -1, 1)), unwrapped(node.param).span)
     limit = np.clip(ratio, -1.0, 1.0)
     if not frame.labels:
         return frame

@@ -12,6 +12,7 @@ from meterhall.model.errors import QueryError
 from meterhall.model.labels import Labels
 from meterhall.model.samples import TimestampArray, ValueArray
 from meterhall.ports.series import SeriesReader
+from meterhall.promql.durations import resolve
 from meterhall.promql.nodes import Expr, MatrixSelector, SubqueryExpr
 from meterhall.query.annotations import Annotations
 from meterhall.query.budget import Budget
@@ -56,9 +57,10 @@ class Engine:
     ) -> QueryResult:
         """The value of `expr` at one time. Raises QueryError.
 
-        `expr` has its durations resolved; `text` is what it was parsed from, for annotations.
+        `text` is what `expr` was parsed from, for the positions of annotations.
         """
         steps = Steps(time_ms, 1, 1)
+        expr = resolve(expr, time_ms, time_ms, 0)
         evaluator = Evaluator(expr, reader, self._horizon(steps, 0, lookback_ms), text, budget)
         node = unwrapped(expr)
         with np.errstate(all="ignore"):
@@ -84,6 +86,7 @@ class Engine:
         assert start_ms <= end_ms, f"bug: range from {start_ms} to {end_ms}"
         grid = Steps(start_ms, step_ms, (end_ms - start_ms) // step_ms + 1)
         budget.reserve(1, grid.count)
+        expr = resolve(expr, start_ms, end_ms, step_ms)
         horizon = self._horizon(grid, step_ms, lookback_ms, end_ms)
         evaluator = Evaluator(expr, reader, horizon, text, budget)
         with np.errstate(all="ignore"):

@@ -102,6 +102,10 @@ class Evaluator:
         assert isinstance(literal, StringLiteral), f"bug: {node!r} is no string"
         return literal.value
 
+    def is_invariant(self, node: Expr) -> bool:
+        """Whether a node is the same at every step."""
+        return node in self._invariance
+
     def range_vector(self, node: MatrixSelector | SubqueryExpr, steps: Steps) -> RangeVector:
         """The windows of a range vector."""
         if isinstance(node, MatrixSelector):

@@ -36,7 +36,6 @@ _Measure = Callable[[Histogram, ValueArray, ValueArray, IndexArray], ValueArray]
 def histogram_quantile(call: Invocation) -> Value:
     """The quantile of each histogram at each step."""
     at = call.scalar(0)
-    note_invalid_quantiles(call, at)
     times = call.steps.times()
 
     def measure(
@@ -49,7 +48,9 @@ def histogram_quantile(call: Invocation) -> Value:
         _note_repairs(call, histogram, fixed, valid, times[steps])
         return buckets.quantile(fixed.counts, bounds, at[steps])
 
-    return _measured(call, 1, measure)
+    frame = _measured(call, 1, measure)
+    note_invalid_quantiles(call, at)
+    return frame
 
 
 def histogram_fraction(call: Invocation) -> Value:

@@ -30,19 +30,19 @@ def measured(measure: _Measure, *, keeps_name: bool = False) -> Function:
 def quantile_over_time(call: Invocation) -> Value:
     """A quantile of each window's values."""
     at = call.scalar(0)
-    note_invalid_quantiles(call, at)
-    return nameless(
-        over_windows(
-            call.range_vector(1),
-            lambda windows: (over_time.quantile(windows, at), windows.count > 0),
-        )
+    frame = over_windows(
+        call.range_vector(1),
+        lambda windows: (over_time.quantile(windows, at), windows.count > 0),
     )
+    # Prometheus looks at the quantile only where there is something to take it of.
+    note_invalid_quantiles(call, at[frame.mask().any(axis=0)])
+    return nameless(frame)
 
 
-def note_invalid_quantiles(call: Invocation, at: ValueArray, argument: int = 0) -> None:
-    """Warn of each distinct quantile outside [0, 1]."""
+def note_invalid_quantiles(call: Invocation, at: ValueArray) -> None:
+    """Warn of each distinct quantile outside [0, 1] of the first argument."""
     for value in np.unique(at[~((at >= 0) & (at <= 1))]).tolist():
-        call.annotations.invalid_quantile(value, call.argument_span(argument))
+        call.annotations.invalid_quantile(value, call.argument_span(0))
 
 
 def _one(windows: Windows) -> ValueArray:

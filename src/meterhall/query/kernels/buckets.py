@@ -93,7 +93,8 @@ def fraction(
 ) -> ValueArray:
     """The share of observations between lower[T] and upper[T], of monotonic counts[B, T]."""
     total = counts[-1]
-    share = (_rank(counts, bounds, upper) - _rank(counts, bounds, lower)) / total
+    above = np.minimum(_rank(counts, bounds, upper), total)
+    share = (above - np.minimum(_rank(counts, bounds, lower), total)) / total
     share = np.where(lower >= upper, 0.0, share)
     nothing = (total == 0) | np.isnan(total) | np.isnan(lower) | np.isnan(upper)
     return np.where(nothing, np.nan, share)

@@ -48,12 +48,14 @@ def _gain(windows: Windows, *, counter: bool) -> tuple[ValueArray, ValueArray]:
     resets = windows.pairs(drops)
     if not resets.any():
         return gained, first
-    lost = np.zeros(windows.values.shape)
-    np.copyto(lost[..., 1:], windows.values[..., :-1], where=drops[..., 1:])
-    # The first sample of a window has no predecessor in it.
-    begin = np.minimum(windows.lo + 1, windows.hi)
-    inner = Windows(windows.times, windows.values, begin, windows.hi, windows.shape)
-    return np.where(resets > 0, gained + inner.reduce(np.add, lost), gained), first
+    # Added one by one, as Prometheus does: with huge values the order shows.
+    chosen = windows.chosen(np.broadcast_to(resets > 0, windows.shape))
+    total = gained[chosen.row, chosen.step]
+    for index, live in chosen.each(1):
+        before = chosen.values[index - 1]
+        total = np.where(live & (chosen.values[index] < before), total + before, total)
+    gained[chosen.row, chosen.step] = total
+    return gained, first
 
 
 def instant(windows: Windows, *, counter: bool, per_second: bool) -> tuple[ValueArray, BoolArray]:

@@ -107,18 +107,6 @@ def _redo(
     exact: Callable[[Terms, tuple[int, ...]], ValueArray],
 ) -> None:
     """Sum the windows of `cells` again, term by term, into `result`."""
-    row, step = np.nonzero(cells)
-    if windows.lo.ndim == 1:
-        base = row * windows.values.shape[1]
-        lo, hi = base + windows.lo[step], base + windows.hi[step]
-    else:
-        lo, hi = windows.lo[row, step], windows.hi[row, step]
-    flat = windows.values.reshape(-1)
-    longest = int((hi - lo).max())
-
-    def terms() -> Terms:
-        for position in range(longest):
-            index = lo + position
-            yield flat.take(index, mode="clip"), index < hi
-
-    result[row, step] = exact(terms(), lo.shape)
+    chosen = windows.chosen(cells)
+    terms = ((chosen.values[index], live) for index, live in chosen.each())
+    result[chosen.row, chosen.step] = exact(terms, chosen.lo.shape)

@@ -66,6 +66,17 @@ class Windows:
         running = np.cumsum(marks, axis=-1, dtype=np.int64)
         return np.asarray(self.pick(running, self.hi - 1) - self.pick(running, self.lo))
 
+    def chosen(self, cells: BoolArray) -> "Chosen":
+        """The windows of the `cells[S, T]` that are True, as a list."""
+        row, step = np.nonzero(cells)
+        if self.lo.ndim == 1:
+            base = row * self.values.shape[1]
+            return Chosen(row, step, self._flat(), base + self.lo[step], base + self.hi[step])
+        return Chosen(row, step, self._flat(), self.lo[row, step], self.hi[row, step])
+
+    def _flat(self) -> ValueArray:
+        return self.values.reshape(-1)
+
     def each(self) -> Iterator[tuple[ValueArray, TimestampArray, BoolArray]]:
         """Position by position: the k-th value and time of every window, and where there is one."""
         for position in range(int(self.count.max(initial=0))):
@@ -84,6 +95,23 @@ class Windows:
             block = self.pick(self.values, index)
             block = np.where(index < self.hi[..., part, None], block, np.nan)
             yield part, block
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """A list of windows [lo, hi) over `values`, and the cells they belong to."""
+
+    row: IndexArray
+    step: IndexArray
+    values: ValueArray
+    lo: IndexArray
+    hi: IndexArray
+
+    def each(self, begin: int = 0) -> Iterator[tuple[IndexArray, BoolArray]]:
+        """Position by position from `begin`: the index of the k-th sample, and where there is one."""
+        for position in range(begin, int((self.hi - self.lo).max(initial=0))):
+            index = self.lo + position
+            yield np.minimum(index, len(self.values) - 1), index < self.hi
 
 
 def aligned(
