@@ -172,10 +172,10 @@ class TenantBlock:
         series_ends = np.cumsum(self.pages["series"].astype(np.int64))
         self._page_starts = np.concatenate(([0], series_ends[:-1]))
         clock_lengths = np.fromiter(map(len, self.clocks), np.int64, len(self.clocks))
-        self._lengths = clock_lengths[self.index.clocks]
-        ends = np.cumsum(self._lengths)
+        self.lengths = clock_lengths[self.index.clocks]
+        ends = np.cumsum(self.lengths)
         # Where a series begins in the flat array of its page.
-        self._begins = ends - self._lengths
+        self._begins = ends - self.lengths
         self._begins -= np.repeat(self._begins[self._page_starts], self.pages["series"])
         self._pair_ends = np.cumsum(self.index.widths)
         self._posting_ends = np.cumsum(self.index.posting_lengths)
@@ -242,7 +242,7 @@ class TenantBlock:
     def every_part(self) -> "list[BlockPart]":
         """All series, clock by clock, over all time."""
         footer = self.block.footer
-        return self.parts(np.arange(len(self._lengths)), footer.oldest_ms, footer.newest_ms)
+        return self.parts(np.arange(len(self.lengths)), footer.oldest_ms, footer.newest_ms)
 
     def parts(self, numbers: _Numbers, start_ms: int, end_ms: int) -> "list[BlockPart]":
         """These series, clock by clock, as far as they may have samples in the range."""
@@ -282,7 +282,7 @@ class TenantBlock:
         """All values of a page, or None where it is damaged."""
         first = int(self._page_starts[page])
         place = self.pages[page]
-        lengths = self._lengths[first : first + int(place["series"])]
+        lengths = self.lengths[first : first + int(place["series"])]
         return self.block.page((self.entry.tenant, page), place, lengths)
 
 
