@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings, strategies
+from hypothesis import HealthCheck, example, given, settings, strategies
 from tests.tsdb.stores import NOW, dump, open_store, series
 
 from meterhall.model.samples import NAN, OUT_OF_ORDER, STALE, Row
@@ -125,8 +125,9 @@ class Driver:
             assert dump(self.store, tenant) == held
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(strategies.lists(operation, max_size=25))
+@example([("run", 1), ("flush", 1), ("flush", 0), ("reopen",), ("run", 1)])
 def test_a_store_equals_a_dict(operations):
     with tempfile.TemporaryDirectory() as directory:
         driver = Driver(Path(directory))

@@ -122,7 +122,13 @@ class EmbeddedStore:
         self._tenants = TenantTable(self._settings, self._blocks)
         replayed = replay(self._directory, self._disk)
         self._tenants.restore(replayed)
-        self._wal = Log(self._directory, self._settings, self._disk, replayed.segments)
+        self._wal = Log(
+            self._directory,
+            self._settings,
+            self._disk,
+            replayed.segments,
+            self._blocks.mark.segment,
+        )
         self._upkeep = Upkeep(self._wal, self._blocks, self._settings, self._disk, self._clock)
         self._upkeep.start(self._tenants)
 
