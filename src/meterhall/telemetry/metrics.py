@@ -44,3 +44,9 @@ BLOCKS = Gauge("meterhall_blocks", "Immutable blocks on disk.", registry=REGISTR
 QUARANTINED = Counter(
     "meterhall_quarantined_pieces", "Damaged pieces of files set aside.", registry=REGISTRY
 )
+GUIDE_REQUESTS = Counter(
+    "meterhall_guide_requests",
+    "Calls of the guide's REST API, by call and resultMessage.",
+    ["call", "result"],
+    registry=REGISTRY,
+)
