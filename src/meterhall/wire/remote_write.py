@@ -31,6 +31,9 @@ from meterhall.wire.snappy import CORRUPT, decode_block
 
 RawLabels = Sequence[tuple[bytes, bytes]]
 
+# Read one by one, that is: the labels of 150,000 new series, or a second or two of a hostile body's work.
+FIELDS_MAX = 1_500_000
+
 # MetricMetadata.MetricType by number.
 _METADATA_TYPES = (
     "unknown",
@@ -50,8 +53,6 @@ _SAMPLE_BYTES = 18
 _ZERO_HEAD = b"\x12\x07\x10"
 _ZERO_BYTES = 9
 _TAIL_BYTES = 16
-# Read one by one, that is: at most a few seconds' work.
-_FIELDS_MAX = 4_000_000
 _FIRST_TAG = 0x0A
 _SECOND_TAG = 0x12
 _TIME_TAG = 0x10
@@ -96,13 +97,18 @@ class _Columns:
     histograms: int = 0
 
 
-def decode(body: bytes, known: Container[bytes], decoded_bytes_max: int) -> WriteRequest:
+def decode(
+    body: bytes,
+    known: Container[bytes],
+    decoded_bytes_max: int,
+    fields_max: int = FIELDS_MAX,
+) -> WriteRequest:
     """Decodes a request's body. Raises WriteRequestError and nothing else, whatever the bytes.
 
     Contract 6.2 has one text for every body that cannot be decoded; ours adds the cause behind it.
     """
     message = decode_block(body, decoded_bytes_max)
-    columns = _Columns(known, Budget(_FIELDS_MAX))
+    columns = _Columns(known, Budget(fields_max))
     try:
         at = 0
         while at < len(message):
@@ -116,7 +122,7 @@ def decode(body: bytes, known: Container[bytes], decoded_bytes_max: int) -> Writ
 
 def decode_labels(block: bytes) -> RawLabels:
     """The labels of one block of a request that was decoded before."""
-    return _decode_labels(block, Budget(_FIELDS_MAX))
+    return _decode_labels(block, Budget(FIELDS_MAX))
 
 
 def _decode_labels(block: bytes, budget: Budget) -> RawLabels:
