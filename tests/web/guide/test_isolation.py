@@ -33,6 +33,8 @@ _body = st.fixed_dictionaries(
         "port": _port,
     },
 )
+# Method, whose project, path, the ids for its slots, body.
+Asked = tuple[str, str, str, tuple[tuple[str, str], ...], dict[str, Any]]
 _requests = st.tuples(
     st.sampled_from(("GET", "POST", "PUT", "DELETE")),
     st.sampled_from(("a", "a", "a", "a", "a", "b", "never")),
@@ -42,11 +44,68 @@ _requests = st.tuples(
 )
 
 
+class Duel:
+    """A attacks, B has things. `ids` maps whose → kind → id."""
+
+    def __init__(self, alice: Any, bob: Any) -> None:
+        self.alice, self.bob = alice, bob
+        self.ids = {"a": _things(alice, "mine"), "b": _things(bob, "theirs")}
+        self.ids["never"] = dict.fromkeys(_KINDS, NEVER_WAS) | {"project": "aOpreudC"}
+
+    def rearm(self) -> None:
+        """Makes A's own things again where she has deleted them: attacks start from them."""
+        if self.alice.call("GET", "/jobs/{job}/targets/{target}".format(**self.ids["a"])).code:
+            for job in self.alice.call("GET", "/jobs").body:
+                self.alice.call("DELETE", f"/jobs/{job['jobId']}")
+            self.ids["a"] = _things(self.alice, "mine")
+
+    def request(self, asked: Asked, *, stand_in: bool) -> tuple[str, str, dict[str, Any]]:
+        """Method, URL and body; with `stand_in` B's ids become ones that never were."""
+        method, owner, path, slots, body = asked
+
+        def of(slot: tuple[str, str]) -> str:
+            whose = "never" if stand_in and slot[0] == "b" else slot[0]
+            return self.ids[whose][slot[1]]
+
+        filled = {key: of(value) if key == "hostId" else value for key, value in body.items()}
+        return (
+            method,
+            f"/v1.0/projects/{of((owner, 'project'))}" + path.format(*map(of, slots)),
+            filled,
+        )
+
+    def send(self, method: str, url: str, body: dict[str, Any]) -> tuple[int, str]:
+        headers = [
+            ("X-TC-APP-KEY", self.alice.key),
+            ("X-SYSMON-REGION", "kr"),
+            ("Content-Type", "application/json"),
+        ]
+        answer = self.alice.served.send(method, url, headers, json.dumps(body).encode())
+        return answer.status, answer.content.decode()
+
+    def names_b(self, method: str, url: str, body: dict[str, Any]) -> bool:
+        """Whether the call reads an id of B; those in a body that nobody reads do not count."""
+        reads_host = method == "POST" and not url.endswith("/jobs")
+        read = url + (str(body.get("hostId")) if reads_host else "")
+        return any(one in read for one in self.ids["b"].values())
+
+    def without_b(self, answer: str) -> str:
+        for kind, one in self.ids["b"].items():
+            answer = answer.replace(one, self.ids["never"][kind])
+        return answer
+
+    def state_of_b(self) -> list[bytes]:
+        job = f"/jobs/{self.ids['b']['job']}"
+        return [
+            self.bob.call("GET", path).content
+            for path in ("/jobs", "/servers", job, f"{job}/targets")
+        ]
+
+
 def _things(tenancy: Any, name: str) -> dict[str, str]:
     job_id = tenancy.make_job(name)
-    tenancy.call(
-        "PUT", f"/jobs/{job_id}", {"metricsPath": "/m", "description": f"secret of {name}"}
-    )
+    body = {"metricsPath": "/m", "description": f"secret of {name}"}
+    tenancy.call("PUT", f"/jobs/{job_id}", body)
     return {
         "project": tenancy.project_id,
         "job": job_id,
@@ -55,75 +114,27 @@ def _things(tenancy: Any, name: str) -> dict[str, str]:
     }
 
 
-def _state(tenancy: Any, job_id: str) -> list[bytes]:
-    return [
-        tenancy.call("GET", path).content
-        for path in ("/jobs", "/servers", f"/jobs/{job_id}", f"/jobs/{job_id}/targets")
-    ]
-
-
 def test_a_request_of_a_never_touches_or_shows_b(make_tenancy) -> None:
-    """And naming a thing of B is answered like naming one that never was."""
-    alice, bob = make_tenancy(), make_tenancy()
-    ids = {"a": _things(alice, "mine"), "b": _things(bob, "theirs")}
-    ids["never"] = dict.fromkeys(_KINDS, NEVER_WAS) | {"project": "aOpreudC"}
-    before = _state(bob, ids["b"]["job"])
-    served = alice.served
-
-    def send(method: str, url: str, body: dict[str, Any], key: str) -> tuple[int, bytes]:
-        headers = [
-            ("X-TC-APP-KEY", key),
-            ("X-SYSMON-REGION", "kr"),
-            ("Content-Type", "application/json"),
-        ]
-        answer = served.send(method, url, headers, json.dumps(body).encode())
-        return answer.status, answer.content
-
-    def request(
-        owner: str,
-        path: str,
-        slots: tuple[tuple[str, str], ...],
-        body: dict[str, Any],
-        stand_in: bool,
-    ) -> tuple[str, dict[str, Any]]:
-        """The URL and body of a request; with `stand_in` B's ids become ones that never were."""
-
-        def of(slot: tuple[str, str]) -> str:
-            whose = "never" if stand_in and slot[0] == "b" else slot[0]
-            return ids[whose][slot[1]]
-
-        filled = {key: of(value) if key == "hostId" else value for key, value in body.items()}
-        url = f"/v1.0/projects/{of((owner, 'project'))}" + path.format(*map(of, slots))
-        return url, filled
+    """And naming a thing of B is refused, in the words in which one that never was is refused."""
+    duel = Duel(make_tenancy(), make_tenancy())
+    before = duel.state_of_b()
 
     @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(_requests)
-    def check(asked: tuple[str, str, str, tuple[tuple[str, str], ...], dict[str, Any]]) -> None:
-        method, owner, path, slots, body = asked
-        url, filled = request(owner, path, slots, body, stand_in=False)
-        status, content = send(method, url, filled, alice.key)
-        answer = content.decode()
-        sent = url + json.dumps(filled)
-        for secret in (*ids["b"].values(), bob.key, bob.key_id, _SECRET):
+    def check(asked: Asked) -> None:
+        duel.rearm()
+        request = duel.request(asked, stand_in=False)
+        status, answer = duel.send(*request)
+        sent = request[1] + json.dumps(request[2])
+        for secret in (*duel.ids["b"].values(), duel.bob.key, duel.bob.key_id, _SECRET):
             assert secret not in answer or secret in sent
-        touches_b = (
-            owner == "b"
-            or any(slot[0] == "b" for slot in slots)
-            or (body.get("hostId", ("a",))[0] == "b")
-        )
-        if touches_b and status == 200 and json.loads(content)["header"]["isSuccessful"]:
-            # Only where B's id was not looked at: an ignored key of the body, an unused slot.
-            assert not any(ids["b"][kind] in url for kind in _KINDS)
-            assert not (
-                method == "POST" and body.get("hostId", ("a",))[0] == "b" and path != "/jobs"
-            )
-        elif touches_b:
-            plain_url, plain_body = request(owner, path, slots, body, stand_in=True)
-            again, never = send(method, plain_url, plain_body, alice.key)
-            named = answer
-            for kind in _KINDS:
-                named = named.replace(ids["b"][kind], ids["never"][kind])
-            assert (again, never.decode()) == (status, named)
+        if duel.names_b(*request):
+            assert '"isSuccessful":false' in answer
+            never = duel.send(*duel.request(asked, stand_in=True))
+            assert never == (status, duel.without_b(answer))
+        if '"ALREADY_EXIST"' in answer and request[1].endswith("/jobs"):
+            own = [job["jobName"] for job in duel.alice.call("GET", "/jobs").body]
+            assert request[2]["jobName"] in own
 
     check()
-    assert _state(bob, ids["b"]["job"]) == before
+    assert duel.state_of_b() == before
