@@ -55,6 +55,7 @@ class Served:
 
     port: int
     control: Control
+    folder: Path
 
     @property
     def url(self) -> str:
@@ -160,7 +161,7 @@ def serve(folder: Path, settings: GuideSettings | None = None) -> Iterator[Serve
         assert time.monotonic() < deadline
         time.sleep(0.005)
     try:
-        yield Served(listener.getsockname()[1], control)
+        yield Served(listener.getsockname()[1], control, folder)
     finally:
         server.should_exit = True
         thread.join()

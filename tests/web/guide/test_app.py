@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from meterhall.control.keys import KeyDraft
 from meterhall.control.local_host import ensure_local_host
+from meterhall.telemetry.metrics import REGISTRY
 from meterhall.web.guide.app import GuideSettings
 
 JOB = {"jobName": "api", "metricsPath": "/m"}
@@ -256,6 +257,17 @@ def test_missing_jobs(tenancy, never_was, job_id: str) -> None:
             refused(answer, -40006, "NOT_FOUND_JOB")
 
 
+def test_no_id_becomes_a_file(tenancy) -> None:
+    """S1: the data directory holds the database and nothing that a request named."""
+    before = {file.name for file in tenancy.served.folder.parent.iterdir()}
+    for name in ("..%2fx", "%2e%2e%2fx", "x" * 200, "CON", "a%00b"):
+        tenancy.served.send("GET", f"/v1.0/projects/{name}/jobs", [("X-TC-APP-KEY", tenancy.key)])
+        tenancy.call("GET", f"/jobs/{name}")
+        tenancy.call("POST", "/jobs", {"jobName": "j", "metricsPath": f"/../{name}"})
+    assert {file.name for file in tenancy.served.folder.parent.iterdir()} == before
+    assert all(file.name.startswith("control.db") for file in tenancy.served.folder.iterdir())
+
+
 def test_missing_targets(tenancy, never_was) -> None:
     job_id = tenancy.make_job()
     for target_id in (never_was, "x", "%00", "x" * 300):
@@ -417,6 +429,17 @@ def test_the_key_is_in_no_answer(tenancy, make_tenancy) -> None:
     ):
         for secret in (tenancy.key, other.key):
             assert secret.encode() not in answer.content
+
+
+def test_calls_are_counted_by_result(tenancy) -> None:
+    def count(result: str) -> float:
+        labels = {"call": "list_servers", "result": result}
+        return REGISTRY.get_sample_value("meterhall_guide_requests_total", labels) or 0.0
+
+    before = [count("SUCCESS"), count("UNAUTHORIZED")]
+    tenancy.call("GET", "/servers")
+    tenancy.call("GET", "/servers", key="x")
+    assert [count("SUCCESS"), count("UNAUTHORIZED")] == [before[0] + 1, before[1] + 1]
 
 
 def test_answers_are_not_cached_or_sniffed(tenancy) -> None:

@@ -23,14 +23,16 @@ def _slot(kind: str) -> st.SearchStrategy[tuple[str, str]]:
 _paths = st.sampled_from(
     ("/jobs", "/jobs/{0}", "/jobs/{0}/targets", "/jobs/{0}/targets/{1}", "/servers", "/{0}")
 )
-_port = st.integers(1, 65_535) | st.sampled_from(["9100", "x", None, True, -1])
+_port = st.sampled_from([1, 2, 9100, "9101", 65535, "9100", "x", None])
 _body = st.fixed_dictionaries(
-    {"metricsPath": st.sampled_from(["/m", "/n", "//x"])},
+    {
+        "metricsPath": st.sampled_from(["/m", "/m", "/n", "//x"]),
+        "hostId": _slot("host"),
+        "port": _port,
+    },
     optional={
         "jobName": st.sampled_from(["theirs", "mine", "new", "@Linux", ""]),
         "description": st.none() | st.text(max_size=5),
-        "hostId": _slot("host"),
-        "port": _port,
     },
 )
 # Method, whose project, path, the ids for its slots, body.
