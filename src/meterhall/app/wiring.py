@@ -15,9 +15,8 @@ from meterhall.collect.collector import Collaborators, Collector, CollectSetting
 from meterhall.collect.fetch import FetchSettings
 from meterhall.collect.hostmetrics.machine import HostMetrics
 from meterhall.control.plane import Control
-from meterhall.ingest.limits import PushLimits, ScrapeLimits
+from meterhall.ingest.limits import ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
-from meterhall.ingest.push import PushReceiver
 from meterhall.ingest.scrape import ScrapeSession
 from meterhall.model.target import ScrapeTarget
 from meterhall.tsdb.settings import StoreSettings

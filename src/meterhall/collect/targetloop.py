@@ -6,11 +6,11 @@ fails in one round is this round's outcome: the loop goes on at the next tick.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Executor, Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import structlog
 
@@ -124,10 +124,11 @@ class TargetLoop:
             async with self._means.slots:
                 last_start_s = clock.monotonic()
                 SCRAPE_LATE_SECONDS.observe(max(0.0, last_start_s - tick.start_s))
-                done = await self._guarded(self._pace.timestamp_ms(tick, clock.now_ms()))
+                start_ms = self._pace.timestamp_ms(tick, clock.now_ms())
+                done = await self._guarded(self._collect(start_ms))
             # The slot is free again: a slow disk must not keep other targets from being fetched.
             if done is not None:
-                await self._finish(done)
+                await self._guarded(self._finish(done))
 
     async def end(self) -> None:
         """Marks all series of the target stale, for a target that was removed or became another."""
@@ -138,9 +139,10 @@ class TargetLoop:
         except (StoreError, Overloaded) as error:
             self._means.journal.store_unavailable(self.target, error)
 
-    async def _guarded(self, start_ms: int) -> "_Done | None":
+    async def _guarded(self, step: Coroutine[Any, Any, T]) -> T | None:
+        """Takes one step of a round; whatever goes wrong in it ends with it."""
         try:
-            return await self._collect(start_ms)
+            return await step
         except (StoreError, Overloaded) as error:
             self._store_failed(error)
         except Exception:
@@ -164,11 +166,7 @@ class TargetLoop:
 
     async def _finish(self, done: "_Done") -> None:
         """Waits for the disk, then shows and reports the outcome."""
-        try:
-            await _settled(done.durable)
-        except (StoreError, Overloaded) as error:
-            self._store_failed(error)
-            return
+        await _settled(done.durable)
         failure = done.failure
         report = status.report(self.target.target_id, failure, done.start_ms)
         self.state = TargetState(
