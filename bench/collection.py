@@ -14,9 +14,11 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import uvloop
 from aiohttp import web
 
 from meterhall.app.clock import SystemClock
+from meterhall.app.process import tune
 from meterhall.collect.addresses import AddressPolicy
 from meterhall.collect.collector import Collaborators, Collector, CollectSettings
 from meterhall.ingest.limits import ScrapeLimits
@@ -52,8 +54,9 @@ def serve(pipe: Connection, samples: int) -> None:
 
     async def page(_request: web.Request) -> web.Response:
         now = time.time_ns() // 1_000_000
-        lines = (f'metric_{i % 50}{{item="{i}"}} {now + i}' for i in range(samples))
-        return web.Response(text="\n".join(lines) + "\n")
+        return web.Response(body=template % ((now,) * samples), content_type="text/plain")
+
+    template = b"".join(b'metric_%d{item="%d"} %%d\n' % (i % 50, i) for i in range(samples))
 
     async def run() -> None:
         app = web.Application()
@@ -97,6 +100,19 @@ def late_counts() -> dict[float, float]:
     return counts
 
 
+def fsyncs() -> tuple[float, float]:
+    """How many group commits there were, and the seconds that they took."""
+    found = {
+        sample.name: sample.value
+        for metric in REGISTRY.collect()
+        for sample in metric.samples
+        if sample.name.startswith("meterhall_wal_fsync_duration_seconds_")
+        and "le" not in sample.labels
+    }
+    prefix = "meterhall_wal_fsync_duration_seconds_"
+    return found[prefix + "count"], found[prefix + "sum"]
+
+
 def outcomes() -> dict[str, float]:
     """Collections so far, by outcome."""
     return {
@@ -122,11 +138,14 @@ async def measure(count: int, seconds: float, port: int, directory: Path) -> dic
     collector = Collector(
         ["kr"], collaborators, AddressPolicy(allow_loopback=True), CollectSettings()
     )
+    began_s = clock.monotonic()
     heart = asyncio.create_task(beat())
     await collector.start()
     await asyncio.sleep(WARM_UP_S)
     late_before, done_before, cpu_before = late_counts(), outcomes(), cpu_s()
+    window_s = clock.monotonic()
     await asyncio.sleep(seconds)
+    elapsed_s = clock.monotonic() - window_s
     late, done, cpu = late_counts(), outcomes(), cpu_s() - cpu_before
     lag = LOOP_LAG_SECONDS._value.get()  # noqa: SLF001 - a bench may look inside.
     await collector.stop()
@@ -134,7 +153,7 @@ async def measure(count: int, seconds: float, port: int, directory: Path) -> dic
     store.close()
     began = {le: late[le] - late_before[le] for le in late}
     return {
-        "due": count * seconds,
+        "due": count * elapsed_s,
         "ok": done.get("ok", 0) - done_before.get("ok", 0),
         "not ok": sum(done.values())
         - sum(done_before.values())
@@ -143,7 +162,9 @@ async def measure(count: int, seconds: float, port: int, directory: Path) -> dic
         "late p50 below s": quantile(began, 0.5),
         "late p99 below s": quantile(began, 0.99),
         "loop held at most s": lag,
-        "CPU s a second": cpu / seconds,
+        "fsyncs a second": fsyncs()[0] / (clock.monotonic() - began_s),
+        "fsync mean s": fsyncs()[1] / max(1.0, fsyncs()[0]),
+        "CPU s a second": cpu / elapsed_s,
         "resident MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
@@ -168,9 +189,12 @@ def main() -> None:
     parent, child = multiprocessing.Pipe()
     server = multiprocessing.Process(target=serve, args=(child, samples), daemon=True)
     server.start()
+    tune()
     try:
         with tempfile.TemporaryDirectory() as directory:
-            figures = asyncio.run(measure(count, seconds, parent.recv(), Path(directory) / "data"))
+            run = measure(count, seconds, parent.recv(), Path(directory) / "data")
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                figures = runner.run(run)
     finally:
         server.kill()
     print(f"{count} targets, {samples} samples a page, every second, {seconds} s")

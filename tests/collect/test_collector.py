@@ -10,11 +10,16 @@ from tests.collect.exporters import free_port, node_exporter, until
 from tests.collect.reading import latest, samples
 from tests.collect.servers import endless, raw, response, serving
 
+from meterhall.app.clock import SystemClock
 from meterhall.collect.addresses import AddressPolicy
 from meterhall.collect.collector import Collaborators, Collector, CollectSettings
 from meterhall.collect.hostmetrics.machine import HostMetrics
 from meterhall.collect.schedule import offset_ms
-from meterhall.control.inventory import Inventory as RealInventory
+from meterhall.control.hosts import HostDraft
+from meterhall.control.jobs import JobDraft, JobRef
+from meterhall.control.plane import open_control_plane
+from meterhall.control.settings import ControlSettings
+from meterhall.control.targets import TargetDraft
 from meterhall.ingest.limits import ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.scrape import ScrapeSession
@@ -61,11 +66,11 @@ class Inventory:
 class Rig:
     """A collector, its inventory and its store."""
 
-    def __init__(self, directory, *targets, settings=SETTINGS):
+    def __init__(self, directory, *targets, inventory=None, settings=SETTINGS):
         self.clock = JumpingClock()
         self.store = EmbeddedStore(directory, StoreSettings(), self.clock)
         self.catalog = MetadataCatalog()
-        self.inventory = Inventory(*targets)
+        self.inventory = inventory or Inventory(*targets)
         self.sessions = 0
         collaborators = Collaborators(
             self.inventory,
@@ -439,6 +444,57 @@ def test_slow_targets_do_not_hold_up_others(tmp_path):
     running(scenario())
 
 
-def test_the_control_plane_is_what_the_collector_needs():
-    for name in ("changes", "scrape_targets", "save_reports"):
-        assert hasattr(RealInventory, name)
+def test_a_new_target_is_collected_at_once_and_the_first_ones_at_their_ticks(tmp_path):
+    async def scenario():
+        hour = {"interval_ms": 3_600_000, "timeout_ms": 1000}
+        async with serving(raw(PAGE, keep_open=True)) as port:
+            host = make_target(target_id="host", builtin=True, **hour)
+            first = make_target(port=port, **hour)
+            async with Rig(tmp_path, host, first) as rig:
+                await until(lambda: rig.inventory.last("host") == ("NORMAL", 0, None))
+                added = make_target(target_id="added", host_name="web-2", port=port, **hour)
+                rig.inventory.set(host, first, added)
+                await until(lambda: rig.inventory.last("added") == ("NORMAL", 0, None))
+                assert rig.inventory.last(first.target_id) is None
+
+    running(scenario())
+
+
+def test_with_the_real_control_plane(tmp_path):
+    """A workspace and a target made there are collected, and their states are seen there."""
+    control = open_control_plane(
+        f"sqlite:///{tmp_path / 'control.db'}",
+        ControlSettings(interval_ms=250, timeout_ms=250, poll_ms=50),
+        SystemClock(),
+    )
+    project = control.projects.create("shop").project.project_id
+    host = control.hosts.add(project, HostDraft("kr", "web-1", "127.0.0.1", collect="direct"))
+    job = control.jobs.create(project, JobDraft("kr", "node", "/metrics"))
+    ref = JobRef(project, job.job_id)
+
+    async def scenario(rig):
+        port = free_port()
+        made = control.targets.create(ref, TargetDraft(host.host_id, port))
+
+        def shown():
+            target = control.targets.get(ref, made.target_id)
+            return target.status, target.result_code, target.fail_reason
+
+        async with rig:
+            await until(lambda: shown() == ("UNREACHABLE", -1, "connection refused"))
+            async with serving(raw(PAGE, keep_open=True), port):
+                await until(lambda: shown() == ("NORMAL", 0, None))
+            async with serving(raw(response(b"", status="404 x")), port):
+                await until(lambda: shown() == ("HTTP_ERROR", 404, "404 Not Found"))
+            tenant = rig.collector._running[made.target_id][0].target.tenant
+            labels = {"job": "node", "instance": f"web-1:{port}", "openmetrics_id": host.host_id}
+            assert [dict(series) for series in samples(rig.store, tenant, "a")] == [labels]
+            control.targets.delete(ref, made.target_id)
+            await until(lambda: latest(rig.store, tenant, "up", rig.clock.now_ms()) == {})
+
+    rig = Rig(tmp_path / "tsdb", inventory=control.inventory)
+    try:
+        control.start()
+        running(scenario(rig))
+    finally:
+        control.close()
