@@ -7,7 +7,7 @@ TENANT = Tenant("kr", "aOpreudC")
 
 
 def make_target(**changes) -> ScrapeTarget:
-    """A target on loopback that is collected every second; any field can be changed."""
+    """A target on loopback that is collected four times a second; any field can be changed."""
     fields = {
         "target_id": "8b0ad7b4-7f8b-4d1e-9df1-0c1f0a4e2a11",
         "tenant": TENANT,
@@ -17,7 +17,7 @@ def make_target(**changes) -> ScrapeTarget:
         "address": "127.0.0.1",
         "port": 9100,
         "metrics_path": "/metrics",
-        "interval_ms": 1000,
+        "interval_ms": 250,
         "timeout_ms": 1000,
     }
     return ScrapeTarget(**(fields | changes))

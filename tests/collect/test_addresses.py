@@ -98,8 +98,9 @@ def test_own_listener_is_refused_even_where_loopback_is_allowed(address):
     QUICKSTART.check(address, 9482)
 
 
-def test_a_listener_on_all_addresses_is_found_on_each_of_them(monkeypatch):
-    policy = AddressPolicy(own_listeners=[("0.0.0.0", 9481)])
+@pytest.mark.parametrize("listening", ["0.0.0.0", "::", "[::]", "our-name.example", ""])
+def test_a_listener_on_all_addresses_is_found_on_each_of_them(monkeypatch, listening):
+    policy = AddressPolicy(own_listeners=[(listening, 9481)])
     own = ipaddress.ip_address("192.0.2.7")
     monkeypatch.setattr(addresses, "_addresses_of_this_machine", lambda: frozenset([own]))
     with pytest.raises(AddressRefused, match="listener of this server"):

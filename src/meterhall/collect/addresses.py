@@ -78,7 +78,7 @@ class AddressRefused(BadInput):
 
 @dataclass(frozen=True, slots=True)
 class AddressPolicy:
-    """What may be connected to. `own_listeners` are (address, port) pairs that this server listens on."""
+    """What may be connected to. `own_listeners` are (host, port) pairs that this server listens on."""
 
     allow_loopback: bool = False
     refused_networks: Sequence[IPNetwork] = ()
@@ -118,7 +118,7 @@ class AddressPolicy:
         for text, own_port in self.own_listeners:
             if port != own_port:
                 continue
-            own = ipaddress.ip_address(text)
+            own = _listening_address(text)
             if ip == own or (_is_loopback(ip) and (_is_loopback(own) or own.is_unspecified)):
                 return True
             if own.is_unspecified and ip in _addresses_of_this_machine():
@@ -248,6 +248,14 @@ def _embedded(ip: IPAddress) -> Sequence[IPAddress]:
     if (int(ip) >> 32) & _LOW_32_BITS in _ISATAP_MARKS:
         forms.append(low)
     return forms
+
+
+def _listening_address(host: str) -> IPAddress:
+    """A listener's host as an address; a name stands for every address of this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return ipaddress.IPv4Address(0)
 
 
 def _is_loopback(ip: IPAddress) -> bool:

@@ -89,6 +89,9 @@ class Collector:
         self._reports = Reports(settings.report_refresh_s)
         self._complaints = _Complaints(settings.complaint_interval_s, collaborators.clock)
         self._running: dict[str, tuple[TargetLoop, asyncio.Task[None]]] = {}
+        # Whoever adds a target wants to see at once whether it works; the targets that are there at the
+        # start wait for their ticks, or a restart would be a burst.
+        self._loaded = False
         self._services: list[asyncio.Task[None]] = []
         self._workers = ThreadPoolExecutor(settings.worker_threads, thread_name_prefix="collect")
         # The host's metrics and the database block for reasons of their own; neither may hold up pages.
@@ -175,21 +178,22 @@ class Collector:
         for target_id, target in wanted.items():
             known = self._running.get(target_id)
             if known is None:
-                await self._begin(target, None)
+                await self._begin(target, None, at_once=target.builtin or self._loaded)
             elif known[0].target != target:
                 # Only pace, path or address changed: the session goes on, so that there is no gap, and
                 # marks what the next page does not have any more.
                 await _cancelled([known[1]])
-                await self._begin(target, known[0].session)
+                await self._begin(target, known[0].session, at_once=False)
+        self._loaded = True
 
-    async def _begin(self, target: ScrapeTarget, session: Session | None) -> None:
+    async def _begin(self, target: ScrapeTarget, session: Session | None, *, at_once: bool) -> None:
         assert self._means is not None, "collection has not been started"
         if session is None:
             session = await asyncio.get_running_loop().run_in_executor(
                 self._workers, self._with.open_session, target
             )
         loop = TargetLoop(target, session, self._means)
-        task = asyncio.create_task(loop.run(), name=f"collect {target.target_id}")
+        task = asyncio.create_task(loop.run(at_once=at_once), name=f"collect {target.target_id}")
         self._running[target.target_id] = (loop, task)
 
     async def _end(self, target_id: str) -> None:

@@ -6,17 +6,17 @@ fails in one round is this round's outcome: the loop goes on at the next tick.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Executor, Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import structlog
 
 from meterhall.collect import status
 from meterhall.collect.fetch import Failure, FailureKind, Fetcher, Page
-from meterhall.collect.schedule import Pace
+from meterhall.collect.schedule import Pace, Tick
 from meterhall.model.errors import ExpositionError, Overloaded, StoreError, TooLarge
 from meterhall.model.target import ScrapeTarget, TargetReport
 from meterhall.ports.clock import Clock
@@ -114,20 +114,36 @@ class TargetLoop:
         """The target's series as ingestion knows them; outlives this loop where they stay the same."""
         return self._session
 
-    async def run(self) -> None:
-        """Collects at every tick, for ever. Cancelling it waits for a commit in hand."""
+    async def run(self, *, at_once: bool = False) -> None:
+        """Collects at every tick, for ever; `at_once` adds one collection before the first tick.
+
+        Cancelling it waits for a commit in hand.
+        """
         clock = self._means.clock
         last_start_s: float | None = None
-        while True:
-            tick = self._pace.next_tick(clock.now_ms(), clock.monotonic(), last_start_s)
-            await asyncio.sleep(max(0.0, tick.start_s - clock.monotonic()))
-            async with self._means.slots:
-                last_start_s = clock.monotonic()
-                SCRAPE_LATE_SECONDS.observe(max(0.0, last_start_s - tick.start_s))
-                done = await self._guarded(self._pace.timestamp_ms(tick, clock.now_ms()))
-            # The slot is free again: a slow disk must not keep other targets from being fetched.
-            if done is not None:
-                await self._finish(done)
+        finishing: asyncio.Task[None] | None = None
+        try:
+            while True:
+                now_ms, now_s = clock.now_ms(), clock.monotonic()
+                tick = Tick(now_ms, now_s)
+                if not at_once:
+                    tick = self._pace.next_tick(now_ms, now_s, last_start_s)
+                await asyncio.sleep(max(0.0, tick.start_s - now_s))
+                async with self._means.slots:
+                    start_s = clock.monotonic()
+                    SCRAPE_LATE_SECONDS.observe(max(0.0, start_s - tick.start_s))
+                    start_ms = self._pace.timestamp_ms(tick, clock.now_ms())
+                    done = await self._guarded(self._collect(start_ms))
+                # The first tick stands, however soon it follows the collection before it.
+                last_start_s, at_once = (None if at_once else start_s), False
+                # A slow disk costs neither a slot nor, while it takes less than an interval, a tick.
+                if finishing is not None:
+                    await finishing
+                finishing = asyncio.create_task(self._guarded(self._finish(done))) if done else None
+        finally:
+            if finishing is not None:
+                finishing.cancel()
+                await asyncio.gather(finishing, return_exceptions=True)
 
     async def end(self) -> None:
         """Marks all series of the target stale, for a target that was removed or became another."""
@@ -138,9 +154,10 @@ class TargetLoop:
         except (StoreError, Overloaded) as error:
             self._means.journal.store_unavailable(self.target, error)
 
-    async def _guarded(self, start_ms: int) -> "_Done | None":
+    async def _guarded(self, step: Coroutine[Any, Any, T]) -> T | None:
+        """Takes one step of a round; whatever goes wrong in it ends with it."""
         try:
-            return await self._collect(start_ms)
+            return await step
         except (StoreError, Overloaded) as error:
             self._store_failed(error)
         except Exception:
@@ -164,11 +181,7 @@ class TargetLoop:
 
     async def _finish(self, done: "_Done") -> None:
         """Waits for the disk, then shows and reports the outcome."""
-        try:
-            await _settled(done.durable)
-        except (StoreError, Overloaded) as error:
-            self._store_failed(error)
-            return
+        await _settled(done.durable)
         failure = done.failure
         report = status.report(self.target.target_id, failure, done.start_ms)
         self.state = TargetState(

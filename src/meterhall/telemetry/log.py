@@ -110,9 +110,15 @@ def one_line(text: str) -> str:
 def _renderer(log_format: LogFormat, *, colors: bool) -> Processor:
     if log_format == "json":
         return structlog.processors.JSONRenderer(ensure_ascii=False)
-    return structlog.dev.ConsoleRenderer(
-        colors=colors, exception_formatter=structlog.dev.plain_traceback
-    )
+    console = structlog.dev.ConsoleRenderer(colors=colors)
+
+    def render(logger: Any, method: str, event: EventDict) -> str:
+        # The console renderer would set a field of this name on lines of its own.
+        if "exception" in event:
+            event["traceback"] = event.pop("exception")
+        return console(logger, method, event)
+
+    return render
 
 
 def _is_secret(name: str) -> bool:
