@@ -4,28 +4,24 @@ import ipaddress
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from starlette.types import ASGIApp
 
 from meterhall.app.clock import SystemClock
 from meterhall.app.config import Settings
+from meterhall.app.control_plane import data_directory, open_control
 from meterhall.collect.addresses import AddressPolicy
 from meterhall.collect.collector import Collaborators, Collector, CollectSettings
 from meterhall.collect.fetch import FetchSettings
-from meterhall.collect.hostmetrics import HostMetrics
-from meterhall.control.plane import Control, open_control_plane
-from meterhall.control.settings import ControlSettings
-from meterhall.ingest.limits import PushLimits, ScrapeLimits
+from meterhall.collect.hostmetrics.machine import HostMetrics
+from meterhall.control.plane import Control
+from meterhall.ingest.limits import ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
-from meterhall.ingest.push import PushReceiver
 from meterhall.ingest.scrape import ScrapeSession
-from meterhall.model.errors import ConfigError
 from meterhall.model.target import ScrapeTarget
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.store import EmbeddedStore
 
-CONTROL_FILE = "control.db"
 STORE_FOLDER = "tsdb"
 
 
@@ -40,32 +36,6 @@ class Service:
     collector: Collector
     public: ASGIApp
     admin: ASGIApp
-
-
-def data_directory(settings: Settings) -> Path:
-    """The data directory, made where it is missing. Raises ConfigError where it cannot be."""
-    path = Path(settings.storage.data).absolute()
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"storage.data: {path} cannot be made: {error.strerror}") from None
-    return path
-
-
-def open_control(settings: Settings) -> Control:
-    """The control plane alone, as the admin commands use it beside a running service."""
-    url = settings.database.url or f"sqlite:///{data_directory(settings) / CONTROL_FILE}"
-    return open_control_plane(
-        url,
-        ControlSettings(
-            regions=settings.server.regions,
-            time_zones=settings.server.region_time_zones,
-            targets_per_host_max=settings.limits.targets_per_host,
-            interval_ms=settings.collect.interval,
-            timeout_ms=settings.collect.timeout,
-        ),
-        SystemClock(),
-    )
 
 
 @contextmanager
@@ -89,3 +59,47 @@ def open_service(settings: Settings) -> Iterator[Service]:
         stack.callback(control.close)
         control.start()
         yield _assembled(settings, clock, control, store)
+
+
+def _assembled(
+    settings: Settings, clock: SystemClock, control: Control, store: EmbeddedStore
+) -> Service:
+    catalog = MetadataCatalog()
+    collector = _collector(settings, clock, control, store, catalog)
+    return Service(
+        settings=settings,
+        clock=clock,
+        control=control,
+        store=store,
+        collector=collector,
+        public=_public(settings, clock, control, store, catalog, collector),
+        admin=create_admin(),
+    )
+
+
+def _collector(
+    settings: Settings,
+    clock: SystemClock,
+    control: Control,
+    store: EmbeddedStore,
+    catalog: MetadataCatalog,
+) -> Collector:
+    limits = ScrapeLimits(samples_max=settings.collect.samples_max)
+    host_metrics = HostMetrics(clock)
+
+    def open_session(target: ScrapeTarget) -> ScrapeSession:
+        return ScrapeSession(target, store.writer(target.tenant), catalog, limits)
+
+    policy = AddressPolicy(
+        allow_loopback=settings.collect.allow_loopback,
+        refused_networks=[ipaddress.ip_network(net) for net in settings.collect.refuse_networks],
+        own_listeners=[
+            (listen.host, listen.port) for listen in (settings.server.listen, settings.admin.listen)
+        ],
+    )
+    return Collector(
+        settings.server.regions,
+        Collaborators(control.inventory, open_session, host_metrics.page, clock),
+        policy,
+        CollectSettings(fetch=FetchSettings(page_bytes_max=settings.collect.page_bytes_max)),
+    )

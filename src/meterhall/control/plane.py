@@ -2,6 +2,8 @@
 
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from sqlalchemy.exc import DBAPIError
+
 from meterhall.control.access import SnapshotAccess
 from meterhall.control.changes import ChangeWatcher
 from meterhall.control.context import Context
@@ -53,13 +55,18 @@ def open_control_plane(
 ) -> Control:
     """Opens the database, brings its schema forward and loads the snapshot.
 
-    Raises ConfigError on a wrong URL or setting, and SQLAlchemyError where there is no database.
+    Raises ConfigError on a wrong URL or setting, and where the database cannot be used.
     """
     _check(settings)
     database = open_database(url)
     try:
         upgrade(database)
         return Control(Context(database, settings, clock, identifiers or Identifiers()))
+    except DBAPIError as error:
+        database.close()
+        # The driver's first line says what is wrong (no file, no server, no role); no password is in it.
+        reason = str(error.orig).partition("\n")[0]
+        raise ConfigError(f"database.url: the control database cannot be used: {reason}") from None
     except BaseException:
         database.close()
         raise

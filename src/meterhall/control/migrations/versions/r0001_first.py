@@ -19,8 +19,8 @@ def upgrade() -> None:
         sa.Column("id", sa.String(36), nullable=False),
         sa.Column("name", sa.String(255), nullable=False),
         sa.Column("created_ms", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("seq", name="pk_projects"),
-        sa.UniqueConstraint("id", name="uq_projects_id"),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_projects")),
+        sa.UniqueConstraint("id", name=op.f("uq_projects_id")),
     )
     _create_keys()
     _create_hosts()
@@ -30,7 +30,7 @@ def upgrade() -> None:
         "changes",
         sa.Column("topic", sa.String(16), nullable=False),
         sa.Column("counter", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("topic", name="pk_changes"),
+        sa.PrimaryKeyConstraint("topic", name=op.f("pk_changes")),
     )
     rows = [{"topic": topic, "counter": 0} for topic in ("access", "inventory")]
     op.bulk_insert(changes, rows)
@@ -49,14 +49,14 @@ def _create_keys() -> None:
         sa.Column("expires_ms", sa.BigInteger),
         sa.Column("revoked_ms", sa.BigInteger),
         sa.Column("last_used_ms", sa.BigInteger),
-        sa.PrimaryKeyConstraint("seq", name="pk_keys"),
-        sa.UniqueConstraint("id", name="uq_keys_id"),
-        sa.UniqueConstraint("digest", name="uq_keys_digest"),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_keys")),
+        sa.UniqueConstraint("id", name=op.f("uq_keys_id")),
+        sa.UniqueConstraint("digest", name=op.f("uq_keys_digest")),
         sa.ForeignKeyConstraint(
-            ["project_id"], ["projects.id"], name="fk_keys_project_id", ondelete="CASCADE"
+            ["project_id"], ["projects.id"], name=op.f("fk_keys_project_id"), ondelete="CASCADE"
         ),
     )
-    op.create_index("ix_keys_project_id", "keys", ["project_id"])
+    op.create_index(op.f("ix_keys_project_id"), "keys", ["project_id"])
 
 
 def _create_hosts() -> None:
@@ -72,14 +72,14 @@ def _create_hosts() -> None:
         sa.Column("os", sa.String(16), nullable=False),
         sa.Column("collect", sa.String(16), nullable=False),
         sa.Column("created_ms", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("seq", name="pk_hosts"),
-        sa.UniqueConstraint("id", name="uq_hosts_id"),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_hosts")),
+        sa.UniqueConstraint("id", name=op.f("uq_hosts_id")),
         sa.ForeignKeyConstraint(
-            ["project_id"], ["projects.id"], name="fk_hosts_project_id", ondelete="CASCADE"
+            ["project_id"], ["projects.id"], name=op.f("fk_hosts_project_id"), ondelete="CASCADE"
         ),
-        sa.CheckConstraint("collect IN ('direct', 'agent')", name="ck_hosts_collect"),
+        sa.CheckConstraint("collect IN ('direct', 'agent')", name=op.f("ck_hosts_collect")),
     )
-    op.create_index("ix_hosts_project_id", "hosts", ["project_id"])
+    op.create_index(op.f("ix_hosts_project_id"), "hosts", ["project_id"])
 
 
 def _create_jobs() -> None:
@@ -96,11 +96,13 @@ def _create_jobs() -> None:
         sa.Column("reserved_code", sa.String(16)),
         sa.Column("modifier", sa.String(36)),
         sa.Column("modified_ms", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("seq", name="pk_jobs"),
-        sa.UniqueConstraint("id", name="uq_jobs_id"),
-        sa.UniqueConstraint("project_id", "region", "name", name="uq_jobs_project_id_region_name"),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_jobs")),
+        sa.UniqueConstraint("id", name=op.f("uq_jobs_id")),
+        sa.UniqueConstraint(
+            "project_id", "region", "name", name=op.f("uq_jobs_project_id_region_name")
+        ),
         sa.ForeignKeyConstraint(
-            ["project_id"], ["projects.id"], name="fk_jobs_project_id", ondelete="CASCADE"
+            ["project_id"], ["projects.id"], name=op.f("fk_jobs_project_id"), ondelete="CASCADE"
         ),
     )
 
@@ -120,15 +122,17 @@ def _create_targets() -> None:
         sa.Column("result_code", sa.Integer, nullable=False),
         sa.Column("fail_reason", sa.String(255)),
         sa.Column("since_ms", sa.BigInteger),
-        sa.PrimaryKeyConstraint("seq", name="pk_targets"),
-        sa.UniqueConstraint("id", name="uq_targets_id"),
-        sa.UniqueConstraint("job_id", "host_id", "port", name="uq_targets_job_id_host_id_port"),
-        sa.ForeignKeyConstraint(
-            ["job_id"], ["jobs.id"], name="fk_targets_job_id", ondelete="CASCADE"
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_targets")),
+        sa.UniqueConstraint("id", name=op.f("uq_targets_id")),
+        sa.UniqueConstraint(
+            "job_id", "host_id", "port", name=op.f("uq_targets_job_id_host_id_port")
         ),
         sa.ForeignKeyConstraint(
-            ["host_id"], ["hosts.id"], name="fk_targets_host_id", ondelete="CASCADE"
+            ["job_id"], ["jobs.id"], name=op.f("fk_targets_job_id"), ondelete="CASCADE"
         ),
-        sa.CheckConstraint("port BETWEEN 1 AND 65535", name="ck_targets_port"),
+        sa.ForeignKeyConstraint(
+            ["host_id"], ["hosts.id"], name=op.f("fk_targets_host_id"), ondelete="CASCADE"
+        ),
+        sa.CheckConstraint("port BETWEEN 1 AND 65535", name=op.f("ck_targets_port")),
     )
-    op.create_index("ix_targets_host_id", "targets", ["host_id"])
+    op.create_index(op.f("ix_targets_host_id"), "targets", ["host_id"])
