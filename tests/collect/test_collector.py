@@ -24,6 +24,7 @@ from meterhall.ingest.limits import ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.scrape import ScrapeSession
 from meterhall.model.errors import StoreUnavailable
+from meterhall.model.tenant import Tenant
 from meterhall.telemetry.metrics import SCRAPES
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.store import EmbeddedStore
@@ -456,6 +457,16 @@ def test_a_new_target_is_collected_at_once_and_the_first_ones_at_their_ticks(tmp
                 rig.inventory.set(host, first, added)
                 await until(lambda: rig.inventory.last("added") == ("NORMAL", 0, None))
                 assert rig.inventory.last(first.target_id) is None
+                urls = {
+                    state.target.target_id: state.scrape_url
+                    for state in rig.collector.targets(TENANT)
+                }
+                assert urls == {
+                    "host": "builtin:/metrics",
+                    first.target_id: f"http://127.0.0.1:{port}/metrics",
+                    "added": f"http://127.0.0.1:{port}/metrics",
+                }
+                assert rig.collector.targets(Tenant("kr", "another")) == []
 
     running(scenario())
 

@@ -130,8 +130,13 @@ class Collector:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def targets(self, tenant: Tenant) -> list[TargetState]:
-        """The tenant's targets as they stand now, for /api/v1/targets. Call it on the event loop."""
-        return [loop.state for loop, _ in self._running.values() if loop.target.tenant == tenant]
+        """The tenant's targets as they stand now, for /api/v1/targets, by job and instance.
+
+        May be called on any thread: the running loops are copied in one step, and a state never changes.
+        """
+        states = [loop.state for loop, _ in list(self._running.values())]
+        own = [state for state in states if state.target.tenant == tenant]
+        return sorted(own, key=_job_and_instance)
 
     # What the target loops tell (targetloop.Journal).
 
@@ -247,6 +252,11 @@ class _Complaints:
             repeated=self._unsaid.pop(event, 0),
             **fields,
         )
+
+
+def _job_and_instance(state: TargetState) -> tuple[str, str, int, str]:
+    target = state.target
+    return target.job, target.host_name, target.port, target.target_id
 
 
 def _same_series(old: ScrapeTarget, new: ScrapeTarget) -> bool:

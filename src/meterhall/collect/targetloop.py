@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import structlog
 
 from meterhall.collect import status
+from meterhall.collect.addresses import AddressRefused, target_url
 from meterhall.collect.fetch import Failure, FailureKind, Fetcher, Page
 from meterhall.collect.schedule import Pace, Tick
 from meterhall.model.errors import ExpositionError, Overloaded, StoreError, TooLarge
@@ -69,6 +70,17 @@ class TargetState:
     last_scrape_ms: int | None
     last_duration_s: float
     last_error: str
+
+    @property
+    def scrape_url(self) -> str:
+        """What is fetched; `builtin:` and the path where nothing is."""
+        target = self.target
+        if target.builtin:
+            return f"builtin:{target.metrics_path}"
+        try:
+            return target_url(target.address, target.port, target.metrics_path)
+        except AddressRefused:
+            return ""
 
 
 @dataclass(frozen=True, slots=True)
