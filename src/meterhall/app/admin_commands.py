@@ -14,19 +14,18 @@ from typing import Any, cast, get_args
 import click
 from sqlalchemy.exc import DBAPIError
 
-from meterhall.app.clock import SystemClock
+from meterhall.app.config import Settings
+from meterhall.app.control_plane import database_url, open_control, settings_of
 from meterhall.app.setting_types import parse_duration_ms
 from meterhall.control import tables
-from meterhall.control.database import open_database, sqlite_url, upgrade
+from meterhall.control.database import open_database, upgrade
 from meterhall.control.hosts import Collect, Host, HostDraft, Os
 from meterhall.control.keys import Key, KeyDraft
-from meterhall.control.plane import Control, open_control_plane
+from meterhall.control.plane import Control
 from meterhall.control.projects import Project
-from meterhall.control.settings import ControlSettings
 from meterhall.model.errors import BadInput, MeterhallError
 from meterhall.model.tenant import ALL_SCOPES, Scope
 
-DATABASE_FILE = "control.db"
 _DEFAULT_DATA = Path("meterhall-data")
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -34,20 +33,11 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 Row = Mapping[str, Any]
 
 
-def open_control(data: Path | None, config: Path | None) -> Control:
-    """The control plane of a data directory or of a configuration file."""
-    return open_control_plane(database_url(data, config), ControlSettings(), SystemClock())
-
-
-def database_url(data: Path | None, config: Path | None) -> str:
-    """Where the control database is. An explicit directory is made; the default one must exist."""
-    if config is not None:
-        raise BadInput("--config is not supported yet; use --data")
-    if data is None and not _DEFAULT_DATA.is_dir():
+def _settings(data: Path | None, config: Path | None) -> Settings:
+    """Settings of a file or of a directory. An explicit directory is made; the default one must exist."""
+    if data is None and config is None and not _DEFAULT_DATA.is_dir():
         raise BadInput(f"there is no ./{_DEFAULT_DATA}; say --data DIR or --config FILE")
-    folder = data or _DEFAULT_DATA
-    folder.mkdir(parents=True, exist_ok=True)
-    return sqlite_url(folder / DATABASE_FILE)
+    return settings_of(data, config)
 
 
 def _where_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,7 +75,7 @@ def _with_control(function: Callable[..., None]) -> Callable[..., Any]:
     def run(data: Path | None, config: Path | None, **arguments: Any) -> None:
         where = _where(data, config)
         try:
-            control = open_control(*where)
+            control = open_control(_settings(*where))
             try:
                 function(control, **arguments)
             finally:
@@ -273,7 +263,7 @@ def db(_context: click.Context, **_where: Any) -> None:
 def upgrade_database(data: Path | None, config: Path | None) -> None:
     """Bring the schema to this version's; a server that starts does the same."""
     try:
-        database = open_database(database_url(*_where(data, config)))
+        database = open_database(database_url(_settings(*_where(data, config))))
         try:
             found = upgrade(database)
         finally:

@@ -15,6 +15,7 @@ SCRAPE_SECONDS = Histogram(
 SCRAPE_LATE_SECONDS = Histogram(
     "meterhall_scrape_late_seconds",
     "How long after its planned time a collection began.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
     registry=REGISTRY,
 )
 SAMPLES_APPENDED = Counter(

@@ -1,0 +1,216 @@
+"""A page of one target, read again and again: the fast path for pages that repeat their series.
+
+Exporters answer with the same lines every time, but for the values. After a careful reading whose samples
+all stand on a line of their own as `SERIES VALUE`, the reader keeps the page's template: of every line
+the part before its last blank, and whole the lines that are no samples. A later page that differs from
+the template in nothing but those last words, all of them plain numbers, would be read the same way
+byte for byte by the careful parser, so only the numbers are read. Anything else goes to the careful
+parser, whose verdict is the only one: the fast path never refuses.
+
+A repeated page comes with the very Shape object of the page before, so that whoever derived something
+from the series can keep it as long as the shape is the same object.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import orjson
+
+from meterhall.model.errors import TooLarge
+from meterhall.model.labels import Labels
+from meterhall.model.metadata import Metadata
+from meterhall.model.samples import ValueArray
+from meterhall.wire import exposition, openmetrics
+from meterhall.wire.entries import Entry, Help, Sample, Type, Unit
+from meterhall.wire.numbers import parse_value
+
+OPENMETRICS = "application/openmetrics-text"
+_NUMBER_BYTES = b"0123456789.eE+-,"
+# A sample rarely has more lines to itself than HELP, TYPE and UNIT.
+_LINES_PER_SAMPLE_MAX = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """All of a page but its numbers: the series in page order and the families it declares.
+
+    A series may be there twice, and hold what no series may; see wire.entries.Sample.
+    """
+
+    series: tuple[Labels, ...]
+    declared: Mapping[str, Metadata]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Page:
+    """One reading. `values[i]` and `times_ms[i]` belong to `shape.series[i]`.
+
+    `times_ms` is None where no sample has a timestamp. Ordinary NaNs are canonical.
+    """
+
+    shape: Shape
+    values: ValueArray
+    times_ms: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Template:
+    media_type: str
+    heads: tuple[bytes, ...]
+    blanks: tuple[bytes, ...]
+    fixed: Callable[[tuple[bytes, ...]], Any]
+    fixed_words: Any
+    numbers: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
+    shape: Shape
+
+
+class PageReader:
+    """Reads one target's pages. Not thread-safe: one page at a time."""
+
+    __slots__ = ("_samples_max", "_template")
+
+    def __init__(self, samples_max: int) -> None:
+        self._samples_max = samples_max
+        self._template: _Template | None = None
+
+    def read(self, body: bytes, content_type: str) -> Page:
+        """Raises ExpositionError, and TooLarge where there are more samples than allowed.
+
+        The format goes by the media type alone (contract 5.2). What is not declared as OpenMetrics is
+        read as classic text, because many exporters omit or mangle the header.
+        """
+        media_type = _media_type(content_type)
+        # Lines are a cheap bound of what splitting a page costs; beyond it only the careful parser
+        # looks, and stops at the limit.
+        if body.count(b"\n") > self._samples_max * _LINES_PER_SAMPLE_MAX:
+            return self._read_carefully(body, media_type)[0]
+        columns = _columns(body)
+        if self._template is not None and media_type == self._template.media_type:
+            values = _repeated_values(self._template, columns)
+            if values is not None:
+                return Page(self._template.shape, values, None)
+        self._template = None
+        page, samples = self._read_carefully(body, media_type)
+        self._template = _learn(media_type, body, columns, samples, page.shape)
+        return page
+
+    def _read_carefully(self, body: bytes, media_type: str) -> tuple[Page, list[Sample]]:
+        samples: list[Sample] = []
+        declared: dict[str, Metadata] = {}
+        for entry in _parse(body, media_type):
+            if not isinstance(entry, Sample):
+                if len(declared) < self._samples_max:
+                    _declare(declared, entry)
+            elif len(samples) < self._samples_max:
+                samples.append(entry)
+            else:
+                raise TooLarge(f"sample limit exceeded: more than {self._samples_max} samples")
+        series = tuple(sample.labels for sample in samples)
+        values = np.array([sample.value for sample in samples], np.float64)
+        times = tuple(sample.time_ms for sample in samples)
+        timed = any(time_ms is not None for time_ms in times)
+        return Page(Shape(series, declared), values, times if timed else None), samples
+
+
+def line_of_sample(body: bytes, content_type: str, index: int) -> int:
+    """The line, from 1, of sample `index` of a page that parses that far: for an error text."""
+    samples = (
+        entry for entry in _parse(body, _media_type(content_type)) if isinstance(entry, Sample)
+    )
+    return exposition.line_of(body, next(islice(samples, index, None)).begin)
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _parse(body: bytes, media_type: str) -> Iterator[Entry]:
+    if media_type == OPENMETRICS:
+        return openmetrics.entries(body)
+    return exposition.entries(body)
+
+
+_Columns = tuple[tuple[bytes, ...], tuple[bytes, ...], tuple[bytes, ...]]
+
+
+def _columns(body: bytes) -> _Columns:
+    """Of every line: what stands before its last blank, that blank, and its last word."""
+    heads, blanks, words = zip(*[line.rpartition(b" ") for line in body.split(b"\n")], strict=True)
+    return heads, blanks, words
+
+
+def _repeated_values(template: _Template, columns: _Columns) -> ValueArray | None:
+    heads, blanks, words = columns
+    if (
+        heads != template.heads
+        or blanks != template.blanks
+        or template.fixed(words) != template.fixed_words
+    ):
+        return None
+    return _plain_numbers(template.numbers(words))
+
+
+def _plain_numbers(words: tuple[bytes, ...]) -> ValueArray | None:
+    """The words as float64, or None where one of them is no value.
+
+    JSON's numbers are a part of the format's, and orjson reads a list of them several times faster than
+    float() would one by one. It takes -0 for the integer 0, so that goes the slow way.
+    """
+    joined = b",".join(words)
+    plain = not joined.translate(None, _NUMBER_BYTES) and joined.count(b",") == len(words) - 1
+    if plain and b"-0," not in joined and not joined.endswith(b"-0"):
+        try:
+            return np.array(orjson.loads(b"[" + joined + b"]"), np.float64)
+        except orjson.JSONDecodeError:
+            pass
+    values = [parse_value(word) for word in words]
+    return None if None in values else np.array(values, np.float64)
+
+
+def _declare(declared: dict[str, Metadata], entry: Entry) -> None:
+    if not isinstance(entry, Help | Type | Unit):
+        return
+    known = declared.get(entry.family, Metadata("unknown", "", ""))
+    match entry:
+        case Help():
+            declared[entry.family] = Metadata(known.type, entry.text, known.unit)
+        case Type():
+            declared[entry.family] = Metadata(entry.type, known.help, known.unit)
+        case Unit():
+            declared[entry.family] = Metadata(known.type, known.help, entry.unit)
+
+
+def _learn(
+    media_type: str, body: bytes, columns: _Columns, samples: list[Sample], shape: Shape
+) -> _Template | None:
+    """The page's template, or None where a sample is not exactly one line `SERIES VALUE`."""
+    heads, blanks, words = columns
+    line_at: dict[int, int] = {}
+    begin = 0
+    for line, (head, blank, word) in enumerate(zip(heads, blanks, words, strict=True)):
+        line_at[begin] = line
+        begin += len(head) + len(blank) + len(word) + 1
+    numbered: list[int] = []
+    for sample in samples:
+        at = line_at.get(sample.begin)
+        if at is None or not blanks[at] or sample.time_ms is not None:
+            return None
+        if body[sample.begin : sample.value_at - 1] != heads[at]:
+            return None
+        numbered.append(at)
+    rest = sorted(set(range(len(heads))) - set(numbered))
+    if not numbered:
+        return None
+    fixed = _picker(rest)
+    return _Template(media_type, heads, blanks, fixed, fixed(words), _picker(numbered), shape)
+
+
+def _picker(lines: list[int]) -> Callable[[tuple[bytes, ...]], tuple[bytes, ...]]:
+    """Picks those lines of a column. itemgetter is fastest, but spells one and none differently."""
+    if len(lines) > 1:
+        return itemgetter(*lines)
+    return lambda column: tuple(column[line] for line in lines)
