@@ -10,7 +10,7 @@ from meterhall.app.cli import main
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
-LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")  # noqa: TID251
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
 def load_generator():

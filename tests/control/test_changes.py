@@ -37,3 +37,16 @@ def test_a_listener_that_failed_is_called_again(open_control: Callable[..., Cont
     for _ in range(3):
         watcher.guarded(watcher.turn)
     assert len(tries) == 2
+
+
+def test_a_listener_that_fails_after_an_own_change_does_not_undo_it(control: Control) -> None:
+    tries: list[int] = []
+
+    def listener() -> None:
+        tries.append(1)
+        raise OperationalError("SELECT 1", {}, Exception("gone"))
+
+    control.watcher.listen("access", listener)
+    made = control.projects.create("shop")
+    assert control.projects.list() == [made.project]
+    assert tries == [1]

@@ -24,6 +24,13 @@ def test_hosts_are_listed_by_project_and_region_in_order(control: Control, proje
     assert (first.instance_id, first.os, first.collect) == ("i-1", "windows", "agent")
 
 
+@pytest.mark.parametrize("code", ["", "\0", "\ud800", "x" * 300])
+def test_odd_codes_have_no_hosts(control: Control, code: str) -> None:
+    assert control.hosts.list(code) == []
+    assert control.hosts.list(region=code) == []
+    assert control.keys.list(code) == []
+
+
 @pytest.mark.parametrize(
     "draft",
     [

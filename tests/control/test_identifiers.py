@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from meterhall.control.identifiers import Identifiers, digest_of, is_uuid
+from meterhall.control.identifiers import Identifiers, digest_of, is_code, is_uuid
 
 
 def test_shapes() -> None:
@@ -38,6 +38,11 @@ def test_every_letter_is_equally_likely() -> None:
 )  # fmt: skip
 def test_what_is_no_id(text: str) -> None:
     assert not is_uuid(text)
+
+
+def test_codes() -> None:
+    assert all(map(is_code, ("aOpreudC", "kr", "us-1", Identifiers().project_id())))
+    assert not any(map(is_code, ("", "kr\n", "\0", "\ud800", "a/b", "..", "x" * 33, "\u0430")))
 
 
 def test_the_digest_is_sha_256() -> None:

@@ -16,6 +16,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from wire.write_request import body_of
 
 WAIT_SECONDS = 40
 
@@ -145,6 +146,25 @@ class Service:
         status, answer = self.request(method, path, body, key)
         assert (status, answer["header"]["resultCode"]) == (200, 0), answer
         return answer["body"]
+
+    def push(self, series, key=None):
+        """Remote-writes [(labels, [(time ms, value), …]), …]; returns (status, text)."""
+        request = urllib.request.Request(
+            f"{self.url}/prometheus/api/v1/write",
+            body_of(series),
+            {
+                "X-TC-APP-KEY": key or self.key,
+                "Content-Type": "application/x-protobuf",
+                "Content-Encoding": "snappy",
+                "X-Prometheus-Remote-Write-Version": "0.1.0",
+            },
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
 
     def prometheus(self, path, key=None, **form):
         """`data` of a call of the Prometheus API that must succeed."""

@@ -1,6 +1,7 @@
-"""Makes this directory's doubles importable by name."""
+"""Makes the doubles and encoders of the areas importable by name."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+for area in ("ingest", "wire"):
+    sys.path.insert(0, str(Path(__file__).parents[1] / area))

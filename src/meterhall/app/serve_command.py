@@ -104,8 +104,8 @@ def _own_address() -> str:
 
 def _welcome(host: "LocalHost", public: ListenAddress, admin: ListenAddress, data: str) -> str:
     url = f"http://{public}"
-    key = host.key.key if host.key else "the one shown at the first start"
-    shown = host.key.key if host.key else "$METERHALL_APPKEY"
+    key = host.key.secret if host.key else "the one shown at the first start"
+    shown = host.key.secret if host.key else "$METERHALL_APPKEY"
     question = shlex.quote("query=sum by (mode) (rate(node_cpu_seconds_total[1m]))")
     lines = [
         "",

@@ -87,10 +87,11 @@ class SnapshotAccess:
         used, self._used_ms = self._used_ms, {}
         if not used:
             return
+        # In one order, so that two servers on one database never wait for each other in a circle.
+        uses = sorted(used.items())
 
         def work(connection: Connection) -> None:
-            # In one order, so that two servers on one database never wait for each other in a circle.
-            for key_id, used_ms in sorted(used.items()):
+            for key_id, used_ms in uses:
                 connection.execute(
                     update(_KEYS).where(_KEYS.c.id == key_id).values(last_used_ms=used_ms)
                 )

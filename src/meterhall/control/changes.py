@@ -32,9 +32,12 @@ class ChangeWatcher:
         self._failing = False
 
     def listen(self, topic: str, listener: Callable[[], None]) -> None:
-        """Calls `listener` after a change of the topic, by this process or another."""
+        """Calls `listener` after a change of the topic, by this process or another.
+
+        Where it fails after an own change, that change stands all the same, and the next poll tries again.
+        """
         self._listeners.append((topic, listener))
-        self._database.listen(topic, listener)
+        self._database.listen(topic, lambda: self.guarded(listener))
 
     def every_turn(self, work: Callable[[], None]) -> None:
         """Calls `work` at each poll."""

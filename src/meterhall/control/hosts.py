@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, delete, insert, select
 
 from meterhall.control import fields, tables
 from meterhall.control.context import Context
-from meterhall.control.identifiers import is_uuid
+from meterhall.control.identifiers import is_code, is_uuid
 from meterhall.control.locks import hold_project
 from meterhall.model.errors import BadInput
 
@@ -62,6 +62,8 @@ class Hosts:
     def list(self, project_id: str | None = None, region: str | None = None) -> list[Host]:
         """Hosts of a project (or all) in a region (or all), by creation."""
         query = select(_HOSTS).order_by(_HOSTS.c.seq)
+        if not all(is_code(code) for code in (project_id, region) if code is not None):
+            return []
         if project_id is not None:
             query = query.where(_HOSTS.c.project_id == project_id)
         if region is not None:

@@ -19,6 +19,8 @@ _APPKEY_CHARS = 43
 # Our own pattern, linear: what an id that we issued looks like. Anything else names nothing.
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # noqa: TID251
 
+_CODE = re.compile(r"[A-Za-z0-9_-]{1,32}")  # noqa: TID251
+
 
 class Identifiers:
     """Makes ids and keys. `random_bytes(n)` must be cryptographically strong outside tests."""
@@ -54,9 +56,14 @@ def digest_of(appkey: str) -> str:
 
 
 def is_uuid(text: str) -> bool:
-    """Whether the text can be an id at all.
+    """Whether the text can be the id of a key, host, job or target at all.
 
     Asked before any lookup, so that no odd text (a NUL, which PostgreSQL refuses; a lone surrogate)
     reaches a database.
     """
     return _UUID.fullmatch(text) is not None
+
+
+def is_code(text: str) -> bool:
+    """Whether the text can be a project's id or a region's code; asked for the same reason."""
+    return _CODE.fullmatch(text) is not None

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from meterhall.control import fields, tables
 from meterhall.control.context import Context
-from meterhall.control.identifiers import digest_of, is_uuid
+from meterhall.control.identifiers import digest_of, is_code, is_uuid
 from meterhall.control.locks import hold_project
 from meterhall.model.errors import BadInput
 from meterhall.model.tenant import ALL_SCOPES, Scope
@@ -71,6 +71,8 @@ class Keys:
         """Keys of one project or of all, by creation, the revoked ones too."""
         query = select(_KEYS).order_by(_KEYS.c.seq)
         if project_id is not None:
+            if not is_code(project_id):
+                return []
             query = query.where(_KEYS.c.project_id == project_id)
         with self._context.database.read() as connection:
             return [_key(row) for row in connection.execute(query)]

@@ -5,32 +5,23 @@ is left out, for every write holds the one write lock already. Locks are taken f
 (project, then job, then host), so that no two transactions wait in a circle.
 """
 
-from typing import Any
-
-from sqlalchemy import Connection, Row, Table, select
+from sqlalchemy import Connection, Table, select
 from sqlalchemy.sql import ColumnElement
 
 from meterhall.control import fields, tables
+from meterhall.control.identifiers import is_code
 from meterhall.model.errors import ControlError
 
 
 def hold_project(connection: Connection, project_id: str) -> None:
     """Raises ControlError INVALID_HOST_OR_PROJECT where there is no such project."""
-    if (
-        "\0" in project_id
-        or hold(connection, tables.projects, tables.projects.c.id == project_id) is None
-    ):
-        raise no_project(project_id)
+    same = tables.projects.c.id == project_id
+    if not is_code(project_id) or not hold(connection, tables.projects, same):
+        detail = f"there is no project {fields.shown(project_id)}"
+        raise ControlError("INVALID_HOST_OR_PROJECT", detail)
 
 
-def hold(
-    connection: Connection, table: Table, *conditions: ColumnElement[bool]
-) -> Row[*tuple[Any, ...]] | None:
-    """The one row that meets the conditions, held until the transaction ends."""
-    return connection.execute(select(table).where(*conditions).with_for_update()).first()
-
-
-def no_project(project_id: str) -> ControlError:
-    """What is said of a project that does not exist."""
-    detail = f"there is no project {fields.shown(project_id)}"
-    return ControlError("INVALID_HOST_OR_PROJECT", detail)
+def hold(connection: Connection, table: Table, *conditions: ColumnElement[bool]) -> bool:
+    """Whether a row meets the conditions; if so it is held until the transaction ends."""
+    query = select(table.c.seq).where(*conditions).with_for_update()
+    return connection.execute(query).first() is not None

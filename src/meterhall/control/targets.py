@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from meterhall.control import fields, jobs, tables
 from meterhall.control.context import Context
 from meterhall.control.identifiers import is_uuid
+from meterhall.control.locks import hold
 from meterhall.model.errors import ControlError
 from meterhall.model.target import RESULT_OK
 
@@ -131,8 +132,7 @@ def _hold_host(connection: Connection, job: jobs.Job, host_id: str) -> None:
         _HOSTS.c.project_id == job.project_id,
         _HOSTS.c.region == job.region,
     )
-    query = select(_HOSTS.c.seq).where(*mine).with_for_update()
-    if not is_uuid(host_id) or connection.execute(query).first() is None:
+    if not is_uuid(host_id) or not hold(connection, _HOSTS, *mine):
         raise ControlError(
             "INVALID_HOST_OR_PROJECT",
             f"hostId {fields.shown(host_id)} is not a host of this project and region",

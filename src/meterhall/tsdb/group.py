@@ -78,7 +78,10 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupView:
-    """Some slots of a group over a range of time, as they were when it was taken."""
+    """Some slots of a group over a range of time, as they were when it was taken.
+
+    `raw` and `side` hold only what lies in the range; `start_ms` and `end_ms` clip sealed rows.
+    """
 
     slots: Slots
     start_ms: int
@@ -92,6 +95,27 @@ class GroupView:
     def times_max(self) -> int:
         """No series can have more samples than this."""
         return len(self.raw_times) + sum(len(each.times) for each in self.sealed) + len(self.side)
+
+    @property
+    def times(self) -> TimestampArray:
+        """Every time at which some slot may have a sample; unordered, for planning."""
+        rows = np.concatenate([self.raw_times, *(each.times for each in self.sealed)])
+        rows = rows[(rows >= self.start_ms) & (rows <= self.end_ms)]
+        return np.concatenate([rows, np.array([time for time, _ in self.side], np.int64)])
+
+    def narrowed(self, start_ms: int, end_ms: int) -> "GroupView":
+        """The same slots over a part of the range."""
+        first = int(np.searchsorted(self.raw_times, start_ms, "left"))
+        last = int(np.searchsorted(self.raw_times, end_ms, "right"))
+        return GroupView(
+            self.slots,
+            max(self.start_ms, start_ms),
+            min(self.end_ms, end_ms),
+            self.raw_times[first:last],
+            self.raw[first:last],
+            [each for each in self.sealed if _overlaps(each.times, start_ms, end_ms)],
+            [(time, cells) for time, cells in self.side if start_ms <= time <= end_ms],
+        )
 
     def read(self, pick: Slots) -> Piece:
         """Samples of the slots at these positions of `slots`."""
@@ -197,7 +221,9 @@ class Group:
         """Where columns lie now; -1 where their series was dropped or never was."""
         if len(columns) and int(columns.max()) >= self.columns:
             inside = columns < self.columns
-            return np.where(inside, self._slot_of_column[np.where(inside, columns, 0)], -1)
+            slots = np.full(len(columns), -1, np.int64)
+            slots[inside] = self._slot_of_column[columns[inside]]
+            return slots
         return self._slot_of_column[columns].astype(np.int64)
 
     def live_columns(self) -> tuple[Slots, Slots]:
@@ -260,9 +286,7 @@ class Group:
         times = self._raw_times[: self._rows]
         first = int(np.searchsorted(times, row_start, "left"))
         last = int(np.searchsorted(times, end_ms, "right"))
-        sealed = [
-            each for each in self._sealed if each.times[-1] >= row_start and each.times[0] <= end_ms
-        ]
+        sealed = [each for each in self._sealed if _overlaps(each.times, row_start, end_ms)]
         return GroupView(
             slots,
             row_start,
@@ -279,6 +303,7 @@ class Group:
         From now on samples before `end_ms` go to the side buffer, so that none slips between the
         block that is written and the rows that are dropped. Follow with end_flush or abort_flush.
         """
+        self.abort_flush()
         self._frozen_ms = max(self._frozen_ms, end_ms)
         self._flushing = {
             time_ms: self._side.pop(time_ms) for time_ms in list(self._side) if time_ms < end_ms
@@ -287,8 +312,8 @@ class Group:
         view = self.view(np.arange(self.width), NO_TIME, end_ms - 1)
         return view if view.times_max else None
 
-    def end_flush(self, end_ms: int, flushed: int) -> None:
-        """Drops what begin_flush showed: `flushed` samples are in blocks now."""
+    def end_flush(self, end_ms: int) -> None:
+        """Drops what begin_flush showed: it is in blocks now."""
         self._flushing = {}
         self._published_ms = max(self._published_ms, end_ms)
         self._sealed = tuple(each for each in self._sealed if each.times[-1] >= end_ms)
@@ -297,7 +322,8 @@ class Group:
         self._raw_times = self._raw_times[first:].copy()
         self._raw = self._raw[first:].copy()
         self._filled = self._count_filled()
-        self.samples = max(0, self.samples - flushed)
+        sealed = sum(len(each.times) * each.width for each in self._sealed)
+        self.samples = self._filled + sealed + self.side_samples
         self.time_min = self._oldest()
 
     def abort_flush(self) -> None:
@@ -433,3 +459,7 @@ class Group:
             (time_ms, {**self._flushing.get(time_ms, {}), **self._side.get(time_ms, {})})
             for time_ms in sorted(times)
         ]
+
+
+def _overlaps(times: TimestampArray, start_ms: int, end_ms: int) -> bool:
+    return bool(times[-1] >= start_ms and times[0] <= end_ms)

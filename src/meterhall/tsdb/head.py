@@ -147,13 +147,13 @@ class TenantHead:
         return batch
 
     def define(self, definition: Definition) -> None:
-        """Restores columns from the log. Definitions may repeat."""
+        """Restores columns from the log. Wants the newest definition first; they may repeat."""
         group = self.groups.get(definition.group)
         if group is None:
             group = self.groups[definition.group] = Group(
                 definition.group, definition.clock, self._settings
             )
-            self._group_of_clock[definition.clock] = group
+            self._group_of_clock.setdefault(definition.clock, group)
         columns: list[int] = []
         numbers: list[int] = []
         for column, labels in zip(definition.columns, definition.labels, strict=True):
@@ -162,7 +162,7 @@ class TenantHead:
                 number = self.index.add(labels)
                 self._set_refs([number], group.number, [column])
             elif (self._ref(number) >> _COLUMN_BITS) != group.number:
-                # The series had moved to another clock when it came back after a rest.
+                # The series came back after a rest and is in a newer group.
                 self._aliases[(group.number << _COLUMN_BITS) | column] = self._ref(number)
                 continue
             columns.append(column)

@@ -1,36 +1,87 @@
 """One tenant's samples in blocks: what reading and the head's rules ask of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
-from meterhall.model.samples import ABSENT, TimestampArray, ValueArray
-from meterhall.tsdb.matching import Postings
-from meterhall.tsdb.selection import Source
+from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
+from meterhall.model.tenant import Tenant
+from meterhall.tsdb.block import TenantBlock
+from meterhall.tsdb.block_set import BlockSet
+from meterhall.tsdb.matching import Postings, match
+from meterhall.tsdb.selection import Source, StoredSelection
 from meterhall.tsdb.wal import NO_TIME
 
+_EVER = (NO_TIME + 1, -NO_TIME - 2)
 
+
+@dataclass(frozen=True, slots=True)
 class History:
-    """Implements `head.Past`, and the reader's way to blocks."""
+    """Implements `head.Past`, and the reader's way to blocks. Thread-safe."""
+
+    tenant: Tenant
+    blocks: BlockSet
 
     def newest_ms(self) -> int:
-        """No block has a sample of the tenant after this."""
-        return NO_TIME
+        """No block has a sample of the tenant after this. A bound: any tenant's newest will do."""
+        return self.blocks.newest_ms()
 
     def last_times(self, series: Sequence[Labels]) -> TimestampArray:
         """Each series' newest sample in blocks."""
-        return np.full(len(series), NO_TIME)
+        newest = np.full(len(series), NO_TIME)
+        for here in self._parts(*_EVER):
+            source, rows = _known(here, series, *_EVER)
+            selection = StoredSelection([source], *_EVER)
+            for group in selection.groups():
+                present = group.values.view(np.uint64) != ABSENT_BITS
+                last = np.where(present, group.times, NO_TIME).max(axis=1)
+                targets = [rows[selection.labels[row]] for row in group.rows.tolist()]
+                newest[targets] = np.maximum(newest[targets], last)
+        return newest
 
     def values_at(self, series: Sequence[Labels], time_ms: int) -> ValueArray:
         """Each series' value at one instant."""
-        return np.full(len(series), ABSENT)
+        values = np.full(len(series), ABSENT)
+        for here in self._parts(time_ms, time_ms):
+            source, rows = _known(here, series, time_ms, time_ms)
+            selection = StoredSelection([source], time_ms, time_ms)
+            for group in selection.groups():
+                for row, value in zip(group.rows.tolist(), group.values[:, 0], strict=True):
+                    if value.view(np.uint64) != ABSENT_BITS:
+                        values[rows[selection.labels[row]]] = value
+        return values
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Iterable[Source]:
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Iterator[Source]:
         """One source for each block that may hold samples of the range."""
-        return ()
+        for here in self._parts(start_ms, end_ms):
+            numbers = np.asarray(match(here, matchers).to_array(), np.int64)
+            if len(numbers):
+                yield here.parts(numbers, start_ms, end_ms)
 
-    def indexes(self, start_ms: int, end_ms: int) -> Iterable[Postings]:
+    def indexes(self, start_ms: int, end_ms: int) -> Iterator[Postings]:
         """The tenant's index in each block that may hold samples of the range."""
-        return ()
+        yield from self._parts(start_ms, end_ms)
+
+    def _parts(self, start_ms: int, end_ms: int) -> Iterator[TenantBlock]:
+        for block in self.blocks.blocks:
+            if block.overlaps(start_ms, end_ms):
+                here = block.tenant(self.tenant)
+                if here is not None:
+                    yield here
+
+
+def _known(
+    here: TenantBlock, series: Sequence[Labels], start_ms: int, end_ms: int
+) -> tuple[Source, dict[Labels, int]]:
+    """The series that a block has, as a source, and where each stands in `series`."""
+    numbers = []
+    rows: dict[Labels, int] = {}
+    for row, labels in enumerate(series):
+        number = here.find(labels)
+        if number is not None:
+            numbers.append(number)
+            rows[labels] = row
+    return here.parts(np.asarray(numbers, np.int64), start_ms, end_ms), rows

@@ -50,6 +50,7 @@ class StoredSelection:
         for source in self._sources:
             self._rows.append([_numbered(numbers, part.labels) for part in source])
         self._labels = list(numbers)
+        self._part_of, self._place_of = self._tables()
 
     @property
     def labels(self) -> Sequence[Labels]:
@@ -63,15 +64,34 @@ class StoredSelection:
 
     def groups(self) -> Iterator[SeriesGroup]:
         """The samples, clock by clock."""
-        part_of, place_of = self._tables()
-        key = np.zeros(len(self._labels), np.int64)
-        for parts, source in zip(part_of, self._sources, strict=True):
-            _, key = np.unique(key * (len(source) + 1) + parts + 1, return_inverse=True)
+        for rows in self.clocks():
+            times, values = drop_empty_times(self.read(rows))
+            if len(times):
+                values = np.ascontiguousarray(values)
+                yield SeriesGroup(rows, times, values, is_full(values))
+
+    def clocks(self) -> Iterator[Positions]:
+        """Positions in `labels` of the series that share their clock everywhere, clock by clock."""
+        key = self.clock_keys()
         order = np.argsort(key, kind="stable")
         for first, last in runs(key[order]):
-            group = self._read(order[first:last], part_of, place_of)
-            if group is not None:
-                yield group
+            yield order[first:last]
+
+    def clock_keys(self) -> Positions:
+        """A number for each series; equal where two share their clock in every source."""
+        key = np.zeros(len(self._labels), np.int64)
+        for parts, source in zip(self._part_of, self._sources, strict=True):
+            _, key = np.unique(key * (len(source) + 1) + parts + 1, return_inverse=True)
+        return key
+
+    def read(self, rows: Positions) -> Piece:
+        """Samples of series that share their clock."""
+        pieces = []
+        for source, parts, places in zip(self._sources, self._part_of, self._place_of, strict=True):
+            number = int(parts[rows[0]])
+            if number >= 0:
+                pieces.append(clip(source[number].read(places[rows]), *self._range))
+        return merge(pieces, len(rows))
 
     def _tables(self) -> tuple[list[Positions], list[Positions]]:
         """For each source: the part of each series (-1 for none), and its place there."""
@@ -86,20 +106,6 @@ class StoredSelection:
             part_of.append(parts)
             place_of.append(places)
         return part_of, place_of
-
-    def _read(
-        self, rows: Positions, part_of: list[Positions], place_of: list[Positions]
-    ) -> SeriesGroup | None:
-        pieces = []
-        for source, parts, places in zip(self._sources, part_of, place_of, strict=True):
-            number = int(parts[rows[0]])
-            if number >= 0:
-                pieces.append(clip(source[number].read(places[rows]), *self._range))
-        times, values = drop_empty_times(merge(pieces, len(rows)))
-        if len(times) == 0:
-            return None
-        values = np.ascontiguousarray(values)
-        return SeriesGroup(rows, times, values, is_full(values))
 
 
 def _numbered(numbers: dict[Labels, int], labels: Sequence[Labels]) -> Positions:

@@ -27,9 +27,10 @@ class StoreSettings:
     log_retry_s: float = 0.2
     raw_rows_max: int = 96
     seal_rows: int = 64
-    head_samples_max: int = 200_000_000
+    head_samples_max: int = 30_000_000
     side_samples_max: int = 2_000_000
     page_cache_bytes: int = 128 << 20
+    index_cache_bytes: int = 256 << 20
     maintain_interval_s: float = 5.0
 
     def __post_init__(self) -> None:

@@ -5,17 +5,11 @@ select → head first, then blocks → merged by clock
 background → flush the head to blocks, merge blocks, drop what is past retention, truncate the log
 """
 
-import re
-import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
-import structlog
-
-from meterhall.model.errors import BadInput
 from meterhall.model.labels import Labels
 from meterhall.model.samples import RefArray, Row
 from meterhall.model.tenant import Tenant
@@ -23,21 +17,19 @@ from meterhall.ports.append import Appended
 from meterhall.ports.clock import Clock
 from meterhall.ports.store import HeadStats
 from meterhall.tsdb import filenames
+from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.history import History
 from meterhall.tsdb.lock import DirectoryLock
 from meterhall.tsdb.reader import TenantReader
-from meterhall.tsdb.replay import Replayed, replay
+from meterhall.tsdb.replay import replay
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.statistics import head_stats
+from meterhall.tsdb.tenants import TenantTable
+from meterhall.tsdb.upkeep import Upkeep
 from meterhall.tsdb.wal import Log
-from meterhall.tsdb.wal_format import Definition, Kind, encode_definition, encode_samples, frame
-
-_log = structlog.get_logger()
-
-# Identifiers that the control plane issues. They name no file, but nothing else may get in either.
-_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")  # noqa: TID251 - our own pattern, not a user's
+from meterhall.tsdb.wal_format import Kind, definition_frames, encode_samples, frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +73,6 @@ class EmbeddedStore:
         self._settings = settings
         self._clock = clock
         self._disk = disk or Disk()
-        self._heads: dict[Tenant, TenantHead] = {}
-        self._heads_lock = threading.Lock()
-        self._group_numbers = count(1)
         self._closed = False
         _make_directories(directory)
         self._lock = DirectoryLock(directory)
@@ -95,75 +84,53 @@ class EmbeddedStore:
 
     def reader(self, tenant: Tenant) -> TenantReader:
         """Raises BadInput for a tenant that the control plane cannot have issued."""
-        head = self._head(tenant)
-        return TenantReader(head, History())
+        head = self._tenants.head(tenant)
+        return TenantReader(head, History(tenant, self._blocks))
 
     def writer(self, tenant: Tenant) -> TenantWriter:
         """Raises BadInput for a tenant that the control plane cannot have issued."""
-        return TenantWriter(self._head(tenant), self._wal, self._clock)
+        return TenantWriter(self._tenants.head(tenant), self._wal, self._clock)
 
     def head_stats(self, tenant: Tenant, limit: int) -> HeadStats:
         """Counts over the tenant's recent series."""
-        return head_stats(self._head(tenant), limit)
+        return head_stats(self._tenants.head(tenant), limit)
 
     def close(self) -> None:
         """Waits for appends in hand, makes everything durable, releases the directory."""
         if self._closed:
             return
         self._closed = True
+        self._upkeep.stop()
         self._wal.close()
         self._lock.release()
+
+    def maintain(self) -> None:
+        """One round of upkeep now: flush, merge and retention as far as they are due.
+
+        The background thread does the same. Raises OSError or StoreUnavailable where the disk refuses.
+        """
+        self._upkeep.turn(self._tenants)
+
+    def flush(self, end_ms: int) -> int:
+        """Moves samples before `end_ms` to blocks now, due or not; returns how many."""
+        return self._upkeep.flush(self._tenants, end_ms)
 
     def _open(self) -> None:
         for path in filenames.temporary_paths(self._directory):
             self._disk.unlink(path)
+        self._blocks = BlockSet(self._directory, self._settings, self._disk)
+        self._tenants = TenantTable(self._settings, self._blocks)
         replayed = replay(self._directory, self._disk)
-        self._restore(replayed)
-        self._wal = Log(self._directory, self._settings, self._disk, replayed.segments)
-
-    def _restore(self, replayed: Replayed) -> None:
-        """Puts the log's definitions and samples back into the head."""
-        newest_group = 0
-        tenant_of: dict[int, TenantHead] = {}
-        for definition in replayed.definitions:
-            head = self._head(definition.tenant)
-            head.define(definition)
-            tenant_of[definition.group] = head
-            newest_group = max(newest_group, definition.group)
-        unknown = 0
-        for _, rows in replayed.rows():
-            for row in rows:
-                head_of_row = tenant_of.get(row.group)
-                newest_group = max(newest_group, row.group)
-                if head_of_row is None or not head_of_row.replay(row):
-                    unknown += 1
-        for head in self._heads.values():
-            head.forget_empty()
-        self._group_numbers = count(newest_group + 1)
-        if unknown:
-            _log.error("wal.rows_without_definition", rows=unknown)
-
-    def _head(self, tenant: Tenant) -> TenantHead:
-        head = self._heads.get(tenant)
-        if head is None:
-            for text in (tenant.region, tenant.project):
-                if not _IDENTIFIER.fullmatch(text):
-                    raise BadInput(f"not an identifier: {text!r}")
-            with self._heads_lock:
-                head = self._heads.setdefault(
-                    tenant, TenantHead(tenant, self._settings, History(), self._next_group)
-                )
-        return head
-
-    def _next_group(self) -> int:
-        with self._heads_lock:
-            return next(self._group_numbers)
-
-
-def definition_frames(definition: Definition) -> list[bytes]:
-    """A definition twice: one bad spot in the log must not cost the samples that rest on it."""
-    piece = frame(Kind.DEFINE, encode_definition(definition))
-    return [piece, piece]
+        self._tenants.restore(replayed)
+        self._wal = Log(
+            self._directory,
+            self._settings,
+            self._disk,
+            replayed.segments,
+            self._blocks.mark.segment,
+        )
+        self._upkeep = Upkeep(self._wal, self._blocks, self._settings, self._disk, self._clock)
+        self._upkeep.start(self._tenants)
 
 
 def _make_directories(directory: Path) -> None:

@@ -78,14 +78,19 @@ class Log:
         settings: StoreSettings,
         disk: Disk,
         segments: Sequence[Segment] = (),
+        number_min: int = 1,
     ) -> None:
-        """Continues after `segments`, which replay has read, in a segment of its own."""
+        """Continues after `segments`, which replay has read, in a segment of its own.
+
+        Its number is at least `number_min`, the manifest's mark: where all segments are gone, a new one
+        must not be taken for one whose samples are in blocks.
+        """
         self._directory = directory / filenames.WAL_DIRECTORY
         self._settings = settings
         self._disk = disk
         self._old = list(segments)
         number = self._old[-1].number + 1 if self._old else 1
-        self._open = _Open(Segment(number))
+        self._open = _Open(Segment(max(number, number_min)))
         self._debt = _Debt()
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0

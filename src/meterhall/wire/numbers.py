@@ -65,14 +65,10 @@ def normalize_bound(text: str) -> str:
     number = _bound(text.encode())
     if number is None:
         return text
-    if math.isnan(number):
-        return "NaN"
-    if math.isinf(number):
-        return "+Inf" if number > 0 else "-Inf"
     if number == 0:
         return "0.0"
-    spelt = _format_g(number)
-    return spelt if "e" in spelt or "." in spelt else spelt + ".0"
+    spelt = format_float(number)
+    return spelt if not math.isfinite(number) or "e" in spelt or "." in spelt else spelt + ".0"
 
 
 def _bound(token: bytes) -> float | None:
@@ -85,8 +81,12 @@ def _bound(token: bytes) -> float | None:
     return parse_value(_UNDERSCORED.sub(b"", token))
 
 
-def _format_g(number: float) -> str:
-    """Go's FormatFloat(number, 'g', -1, 64): the shortest digits; exponents below -4 and from 6 on."""
+def format_float(number: float) -> str:
+    """Go's `%g`: the shortest digits that name the number; exponents below -4 and from 6 on."""
+    if math.isnan(number):
+        return "NaN"
+    if math.isinf(number):
+        return "+Inf" if number > 0 else "-Inf"
     sign, digits, exponent = Decimal(repr(number)).normalize().as_tuple()
     assert isinstance(exponent, int), f"bug: {number} is not finite"
     power = len(digits) + exponent - 1

@@ -27,7 +27,8 @@ from meterhall.wire.labelblock import (
 from meterhall.wire.numbers import parse_seconds, parse_value
 
 _VALUE = rb'"([^"\\\n]*+(?:\\\0*+[^\n\0][^"\\\n]*+)*+)"'
-_NAME_STRING = rb'"([^"\\\n\0]*+(?:\\[^\n\0][^"\\\n\0]*+)*+)"'
+# A quoted name may hold a raw newline, a value may not.
+_NAME_STRING = rb'"([^"\\\0]*+(?:\\[^\n\0][^"\\\0]*+)*+)"'
 _GRAMMAR = label_grammar(b"", _VALUE, _NAME_STRING, comma_needed=True)
 
 # Our own patterns, over bytes and possessive.

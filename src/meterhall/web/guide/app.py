@@ -5,7 +5,6 @@ a worker thread. The event loop waits for no database and parses no body.
 """
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -164,7 +163,7 @@ class _Door:
         except ControlError as error:
             return envelope.refusal(error.code, error.detail), error.code
         except Exception:  # noqa: BLE001  # The last resort: -50000 out, the traceback in the log.
-            request_id = secrets.token_hex(8)
+            request_id = self._control.context.identifiers.uuid()
             _log.exception("call failed", call=call.run.__name__, request_id=request_id)
             return envelope.internal_error(request_id), "INTERNAL_SERVER_ERROR"
 

@@ -96,7 +96,7 @@ def change_job(asked: Asked) -> Any:
 
 
 def delete_job(asked: Asked) -> Any:
-    """Delete the OpenMetrics dashboard workspace"""
+    """Delete the OpenMetrics Dashboard workspace"""
     ref = asked.job()
     asked.control.jobs.delete(ref)
     return ref.job_id

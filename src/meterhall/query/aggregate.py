@@ -1,0 +1,168 @@
+"""Aggregations: rows of a frame made few, or picked, group by group and step by step."""
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+
+from meterhall.model.errors import QueryError
+from meterhall.model.labels import Labels, format_labels
+from meterhall.model.samples import ValueArray
+from meterhall.promql.nodes import AggregateExpr
+from meterhall.query.annotations import Annotations, format_decimal, format_float
+from meterhall.query.budget import Budget
+from meterhall.query.frame import Frame, IndexArray, compact, empty_frame
+from meterhall.query.functions.invocation import unwrapped
+from meterhall.query.functions.labels import is_label_name, with_label
+from meterhall.query.grouping import Grouping, numbered
+from meterhall.query.kernels import groupwise
+from meterhall.query.kernels.groupwise import Members
+
+_INT64_MIN, _INT64_MAX = -(2.0**63), 2.0**63 - 1024
+
+PICKING = frozenset(("topk", "bottomk", "limitk", "limit_ratio"))
+
+
+def _ones(rows: Members) -> ValueArray:
+    return np.ones((rows.groups, rows.values.shape[1]))
+
+
+_REDUCTIONS: dict[str, Callable[[Members], ValueArray | IndexArray]] = {
+    "sum": groupwise.sums,
+    "avg": groupwise.means,
+    "min": lambda rows: groupwise.extremes(rows, greatest=False),
+    "max": lambda rows: groupwise.extremes(rows, greatest=True),
+    "count": groupwise.counts,
+    "group": _ones,
+    "stdvar": groupwise.variances,
+    "stddev": lambda rows: np.sqrt(groupwise.variances(rows)),
+}
+
+
+def reduce(node: AggregateExpr, frame: Frame) -> Frame:
+    """Aggregations without parameter."""
+    rows, labels = _grouped(node, frame)
+    return _reduced(rows, labels, _REDUCTIONS[node.op](rows))
+
+
+def quantile(node: AggregateExpr, frame: Frame, at: ValueArray, annotations: Annotations) -> Frame:
+    """quantile(at[T], …); quantiles outside [0, 1] give ∓Inf and a warning."""
+    assert node.param is not None, "bug: quantile without parameter"
+    for wrong in _outside(at, 0.0, 1.0):
+        annotations.invalid_quantile(wrong, unwrapped(node.param).span)
+    rows, labels = _grouped(node, frame)
+    return _reduced(rows, labels, groupwise.quantiles(rows, at))
+
+
+def _outside(values: ValueArray, low: float, high: float) -> list[float]:
+    """The parameter values worth a warning: a NaN, or the greatest above and the least below."""
+    if np.isnan(values).any():
+        return [float("nan")]
+    greatest, least = float(values.max()), float(values.min())
+    return [greatest] * (greatest > high) + [least] * (least < low)
+
+
+def _grouped(node: AggregateExpr, frame: Frame) -> tuple[Members, list[Labels]]:
+    grouping = Grouping(frozenset(node.grouping), node.without)
+    numbers, labels = numbered(grouping.keys(frame.labels))
+    return groupwise.members(frame.values, frame.present, numbers, len(labels)), labels
+
+
+def _reduced(rows: Members, labels: list[Labels], values: ValueArray | IndexArray) -> Frame:
+    if not labels:
+        return empty_frame(rows.values.shape[1])
+    present = None if rows.present is None else groupwise.counts(rows) > 0
+    return compact(Frame(labels, np.asarray(values, np.float64), present))
+
+
+def pick(node: AggregateExpr, frame: Frame, size: ValueArray) -> Frame:
+    """topk, bottomk and limitk: up to size[T] series of each group at each step, labels kept."""
+    _check_size(size)
+    steps = frame.values.shape[1]
+    if not frame.labels or size.max() < 1:
+        return empty_frame(steps)
+    rows, _ = _grouped(node, frame)
+    if node.op == "limitk":
+        place = groupwise.places(rows)
+    else:
+        place = groupwise.ranks(rows, greatest=node.op == "topk")
+    kept = place < np.trunc(size)
+    if rows.present is not None:
+        kept &= rows.present
+    if steps == 1 and node.op != "limitk":
+        return _in_order(frame, rows, kept[:, 0], place[:, 0])
+    result = np.empty(kept.shape, np.bool_)
+    result[rows.order] = kept
+    return compact(frame.masked(result))
+
+
+def _in_order(frame: Frame, rows: Members, kept: np.ndarray, place: IndexArray) -> Frame:
+    """An instant's picks: groups as they appeared, within each by rank."""
+    group = np.repeat(np.arange(rows.groups), np.diff(rows.bounds))
+    order = np.lexsort((place, group))
+    chosen = rows.order[order[kept[order]]]
+    return Frame([frame.labels[row] for row in chosen.tolist()], frame.values[chosen], None)
+
+
+def _check_size(size: ValueArray) -> None:
+    greatest, least = float(size.max()), float(size.min())
+    if not _INT64_MIN <= greatest <= _INT64_MAX:
+        raise QueryError(f"Scalar value {format_float(greatest)} overflows int64")
+    if not _INT64_MIN <= least <= _INT64_MAX:
+        raise QueryError(f"Scalar value {format_float(least)} underflows int64")
+
+
+def count_values(node: AggregateExpr, frame: Frame, name: str, budget: Budget) -> Frame:
+    """A series for each distinct value, labelled with it, counting its points in the group."""
+    if not is_label_name(name):
+        raise QueryError(f'invalid label name "{name}"')
+    names = node.grouping if node.without else (*node.grouping, name)
+    grouping = Grouping(frozenset(names), node.without)
+    ids: dict[Labels, int] = {}
+    parts: list[tuple[int, np.ndarray]] = []
+    texts: dict[int, str] = {}
+    steps = frame.values.shape[1]
+    for row, labels in enumerate(frame.labels):
+        here = frame.mask()[row]
+        # Compared by bits, because -0 and 0 are different texts; all NaN are one.
+        row_bits = np.where(np.isnan(frame.values[row]), np.nan, frame.values[row]).view(np.int64)
+        for bits in np.unique(row_bits[here]).tolist():
+            if bits not in texts:
+                texts[bits] = _value_text(float(np.int64(bits).view(np.float64)))
+            key = grouping.key(with_label(labels, name, texts[bits]))
+            parts.append((ids.setdefault(key, len(ids)), (row_bits == bits) & here))
+        budget.reserve(len(parts), steps)
+    counted = np.zeros((len(ids), steps))
+    for number, where in parts:
+        counted[number] += where
+    return compact(Frame(list(ids), counted, counted > 0))
+
+
+def _value_text(value: float) -> str:
+    if not np.isfinite(value):
+        return format_float(value)
+    return format_decimal(value)
+
+
+def limit_ratio(
+    node: AggregateExpr, frame: Frame, ratio: ValueArray, annotations: Annotations
+) -> Frame:
+    """A deterministic share of the series, by a hash of their labels; -r takes what 1 - r leaves."""
+    assert node.param is not None, "bug: limit_ratio without parameter"
+    if np.isnan(ratio).any():
+        raise QueryError("Ratio value is NaN")
+    for wrong in _outside(ratio, -1.0, 1.0):
+        annotations.invalid_ratio(wrong, float(np.clip(wrong, -1, 1)), unwrapped(node.param).span)
+    limit = np.clip(ratio, -1.0, 1.0)
+    if not frame.labels:
+        return frame
+    share = np.array([_share(labels) for labels in frame.labels])[:, None]
+    return compact(frame.masked(np.where(limit >= 0, share < limit, share >= 1.0 + limit)))
+
+
+def _share(labels: Labels) -> float:
+    """Where in [0, 1) a series stands; Prometheus takes its own hash, so the choice differs."""
+    digest = hashlib.blake2b(
+        format_labels(labels).encode("utf-8", "surrogateescape"), digest_size=8
+    )
+    return int.from_bytes(digest.digest(), "big") / 2.0**64

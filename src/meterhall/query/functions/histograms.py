@@ -1,0 +1,175 @@
+"""histogram_quantile and histogram_fraction on classic buckets.
+
+Native histograms will join here; until then the functions that take only those find nothing.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from meterhall.model.labels import METRIC_NAME, Labels, label_value
+from meterhall.model.samples import ValueArray
+from meterhall.query.annotations import Repairs
+from meterhall.query.frame import BoolArray, Frame, IndexArray, Value, compact, empty_frame, merged
+from meterhall.query.functions.invocation import Function, Invocation
+from meterhall.query.functions.over_time import note_invalid_quantiles
+from meterhall.query.kernels import buckets
+
+_LE = "le"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histogram:
+    """The buckets of one classic histogram: `rows` of the frame by ascending, possibly equal, bound."""
+
+    labels: Labels
+    metric: str
+    rows: IndexArray
+    bounds: ValueArray
+
+
+# Makes one row of results of one histogram whose buckets are all there: counts[B, T], at steps[T].
+_Measure = Callable[[Histogram, ValueArray, ValueArray, IndexArray], ValueArray]
+
+
+def histogram_quantile(call: Invocation) -> Value:
+    """The quantile of each histogram at each step."""
+    at = call.scalar(0)
+    times = call.steps.times()
+
+    def measure(
+        histogram: Histogram, bounds: ValueArray, counts: ValueArray, steps: IndexArray
+    ) -> ValueArray:
+        if bounds[-1] != np.inf:
+            return buckets.edge_quantiles(np.full(len(steps), np.nan), at[steps])
+        fixed = buckets.monotonic(counts, bounds)
+        valid = (at[steps] >= 0) & (at[steps] <= 1)
+        _note_repairs(call, histogram, fixed, valid, times[steps])
+        return buckets.quantile(fixed.counts, bounds, at[steps])
+
+    frame = _measured(call, 1, measure)
+    note_invalid_quantiles(call, at)
+    return frame
+
+
+def histogram_fraction(call: Invocation) -> Value:
+    """The share of observations between two scalars."""
+    lower, upper = call.scalar(0), call.scalar(1)
+
+    def measure(
+        _histogram: Histogram, bounds: ValueArray, counts: ValueArray, steps: IndexArray
+    ) -> ValueArray:
+        if bounds[-1] != np.inf:
+            return np.full(len(steps), np.nan)
+        return buckets.fraction(counts, bounds, lower[steps], upper[steps])
+
+    return _measured(call, 2, measure)
+
+
+def _measured(call: Invocation, argument: int, measure: _Measure) -> Frame:
+    frame = call.vector(argument)
+    found = list(_histograms(call, frame, argument))
+    values = np.empty((len(found), call.steps.count))
+    present = np.zeros(values.shape, np.bool_)
+    for index, histogram in enumerate(found):
+        call.operands.budget.check()
+        here = frame.mask()[histogram.rows]
+        present[index] = here.any(axis=0)
+        for steps, rows in _by_presence(here):
+            if not rows.any():
+                continue
+            counts = frame.values[histogram.rows[rows]][:, steps]
+            bounds, counts = _coalesced(histogram.bounds[rows], counts)
+            values[index, steps] = measure(histogram, bounds, counts, steps)
+    return merged(compact(Frame([histogram.labels for histogram in found], values, present)))
+
+
+def _by_presence(here: BoolArray) -> Iterator[tuple[IndexArray, BoolArray]]:
+    """Steps that have the same buckets, and which those are. Usually all steps have all."""
+    if here.all():
+        yield np.arange(here.shape[1]), here[:, 0]
+        return
+    patterns, which = np.unique(here, axis=1, return_inverse=True)
+    for index in range(patterns.shape[1]):
+        yield np.flatnonzero(which == index), patterns[:, index]
+
+
+def _coalesced(bounds: ValueArray, counts: ValueArray) -> tuple[ValueArray, ValueArray]:
+    """Buckets of equal bounds made one, their counts added."""
+    starts = np.flatnonzero(np.concatenate([[True], bounds[1:] != bounds[:-1]]))
+    if len(starts) == len(bounds):
+        return bounds, counts
+    return bounds[starts], np.add.reduceat(counts, starts, axis=0)
+
+
+def _histograms(call: Invocation, frame: Frame, argument: int) -> Iterator[Histogram]:
+    """The frame's series by all labels but name and `le`; those without a numeric `le` are noted."""
+    found: dict[Labels, list[tuple[float, int]]] = {}
+    metrics: dict[Labels, str] = {}
+    bounds: dict[str, float | None] = {}
+    for row, labels in enumerate(frame.labels):
+        le = label_value(labels, _LE)
+        if le not in bounds:
+            bounds[le] = _bound(le)
+        bound = bounds[le]
+        metric = label_value(labels, METRIC_NAME)
+        if bound is None:
+            call.annotations.bad_bucket(metric, le, call.argument_span(argument))
+            continue
+        rest = tuple([pair for pair in labels if pair[0] not in (METRIC_NAME, _LE)])
+        found.setdefault(rest, []).append((bound, row))
+        metrics.setdefault(rest, metric)
+    for rest, entries in found.items():
+        entries.sort(key=lambda entry: entry[0])
+        yield Histogram(
+            rest,
+            metrics[rest],
+            np.array([row for _, row in entries], np.int64),
+            np.array([bound for bound, _ in entries]),
+        )
+
+
+def _bound(text: str) -> float | None:
+    """`le` as Go's ParseFloat reads it."""
+    try:
+        return None if text != text.strip() else float(text)
+    except ValueError:
+        return None
+
+
+def _note_repairs(
+    call: Invocation,
+    histogram: Histogram,
+    fixed: buckets.Monotonic,
+    valid: BoolArray,
+    times: IndexArray,
+) -> None:
+    forced = fixed.forced & valid
+    if not forced.any():
+        return
+    repairs = Repairs(
+        float(fixed.bound_min[forced].min()),
+        float(fixed.bound_max[forced].max()),
+        float(fixed.drop_max[forced].max()),
+        int(forced.sum()),
+        int(times[forced].min()),
+        int(times[forced].max()),
+    )
+    call.annotations.repaired_buckets(histogram.metric, call.argument_span(1), repairs)
+
+
+def _nothing(call: Invocation) -> Value:
+    call.vector(0)
+    return empty_frame(call.steps.count)
+
+
+HISTOGRAMS: dict[str, Function] = {
+    "histogram_quantile": histogram_quantile,
+    "histogram_fraction": histogram_fraction,
+    "histogram_avg": _nothing,
+    "histogram_count": _nothing,
+    "histogram_sum": _nothing,
+    "histogram_stddev": _nothing,
+    "histogram_stdvar": _nothing,
+}

@@ -1,0 +1,145 @@
+"""What a function sees of its call: its arguments, evaluated on demand, and the grid."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from meterhall.model.errors import QueryError
+from meterhall.model.samples import ValueArray
+from meterhall.promql.nodes import (
+    Call,
+    Expr,
+    MatrixSelector,
+    ParenExpr,
+    Span,
+    SubqueryExpr,
+    VectorSelector,
+)
+from meterhall.query.annotations import Annotations
+from meterhall.query.budget import Budget
+from meterhall.query.frame import (
+    SAME_LABELSET,
+    BoolArray,
+    Frame,
+    IndexArray,
+    Steps,
+    Value,
+    compact,
+    has_duplicates,
+    merged,
+    unnamed,
+)
+from meterhall.query.kernels.windows import Windows
+from meterhall.query.selectors import QueryRange, RangeVector
+
+
+class Operands(Protocol):
+    """How a function has its arguments evaluated."""
+
+    annotations: Annotations
+    budget: Budget
+    edges: QueryRange
+    query_step_ms: int
+
+    def vector(self, node: Expr, steps: Steps) -> Frame: ...
+
+    def scalar(self, node: Expr, steps: Steps) -> ValueArray: ...
+
+    def text(self, node: Expr) -> str: ...
+
+    def is_invariant(self, node: Expr) -> bool: ...
+
+    def range_vector(self, node: MatrixSelector | SubqueryExpr, steps: Steps) -> RangeVector: ...
+
+    def sample_times(self, node: VectorSelector, steps: Steps) -> Frame: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One call over one grid."""
+
+    node: Call
+    steps: Steps
+    operands: Operands
+
+    @property
+    def annotations(self) -> Annotations:
+        """Where warnings and infos go."""
+        return self.operands.annotations
+
+    def argument_count(self) -> int:
+        """How many arguments the call has."""
+        return len(self.node.args)
+
+    def argument_span(self, index: int) -> Span:
+        """Where an argument stands in the query, as Prometheus tells it.
+
+        It has taken off an argument's parentheses by then, unless they are where a constant part
+        begins. A subquery's samples come without a position, which reads as 1:1.
+        """
+        node = self.node.args[index]
+        inner = unwrapped(node)
+        if isinstance(inner, SubqueryExpr):
+            return Span(0, 0)
+        constant = self.operands.is_invariant(node) and not self.operands.is_invariant(self.node)
+        return node.span if constant else inner.span
+
+    def vector(self, index: int) -> Frame:
+        """An instant vector argument."""
+        return self.operands.vector(self.node.args[index], self.steps)
+
+    def scalar(self, index: int) -> ValueArray:
+        """A scalar argument, [T]."""
+        return self.operands.scalar(self.node.args[index], self.steps)
+
+    def text(self, index: int) -> str:
+        """A string argument."""
+        return self.operands.text(self.node.args[index])
+
+    def bare(self, index: int) -> Expr:
+        """An argument without its parentheses."""
+        return unwrapped(self.node.args[index])
+
+    def range_vector(self, index: int) -> RangeVector:
+        """A range vector argument."""
+        node = self.bare(index)
+        assert isinstance(node, MatrixSelector | SubqueryExpr), f"bug: {node!r} is no range vector"
+        return self.operands.range_vector(node, self.steps)
+
+
+def unwrapped(node: Expr) -> Expr:
+    """`node` without parentheses around it."""
+    while isinstance(node, ParenExpr):
+        node = node.expr
+    return node
+
+
+Function = Callable[[Invocation], Value]
+
+# What a kernel makes of windows: values and presence, each broadcastable to [S, T].
+Windowed = Callable[[Windows], tuple[ValueArray | IndexArray, BoolArray]]
+
+
+def over_windows(vector: RangeVector, kernel: Windowed) -> Frame:
+    """`kernel` over all tiles, under the vector's own labels."""
+    shape = (len(vector.labels), len(vector.ends))
+    values = np.empty(shape)
+    present = np.zeros(shape, np.bool_)
+    for tile in vector.tiles():
+        values[tile.rows], present[tile.rows] = kernel(tile.windows)
+    return compact(Frame(vector.labels, values, present))
+
+
+def nameless(frame: Frame) -> Frame:
+    """The result of a range function: without metric names, every label set once."""
+    result = unnamed(frame)
+    if has_duplicates(result.labels):
+        raise QueryError(SAME_LABELSET)
+    return result
+
+
+def renamed(frame: Frame, values: ValueArray) -> Frame:
+    """The result of a function on an instant vector: new values, no metric names."""
+    return merged(unnamed(Frame(frame.labels, values, frame.present)))

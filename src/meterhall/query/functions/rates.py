@@ -1,0 +1,110 @@
+"""rate, increase, delta, irate, idelta, deriv, predict_linear and Holt's smoothing."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from meterhall.model.errors import QueryError
+from meterhall.model.labels import METRIC_NAME, label_value
+from meterhall.model.samples import ValueArray
+from meterhall.query.frame import Frame, Value
+from meterhall.query.functions.invocation import Function, Invocation, nameless, over_windows
+from meterhall.query.kernels import over_time, rates
+from meterhall.query.kernels.windows import BoolArray, Windows
+
+_COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
+
+
+def extrapolating(*, counter: bool, per_second: bool) -> Function:
+    """rate, increase or delta."""
+
+    def evaluate(call: Invocation) -> Value:
+        vector = call.range_vector(0)
+        frame = over_windows(
+            vector,
+            lambda windows: rates.extrapolated(
+                windows, vector.ends, vector.range_ms, counter=counter, per_second=per_second
+            ),
+        )
+        if counter:
+            _note_non_counters(call, frame)
+        return nameless(frame)
+
+    return evaluate
+
+
+def instantaneous(*, counter: bool, per_second: bool) -> Function:
+    """irate or idelta."""
+
+    def evaluate(call: Invocation) -> Value:
+        return nameless(
+            over_windows(
+                call.range_vector(0),
+                lambda windows: rates.instant(windows, counter=counter, per_second=per_second),
+            )
+        )
+
+    return evaluate
+
+
+def deriv(call: Invocation) -> Value:
+    """The slope of a least-squares line, per second."""
+
+    def slope(windows: Windows) -> tuple[ValueArray, BoolArray]:
+        found, _, here = over_time.regression(windows, None)
+        return found, here
+
+    return nameless(over_windows(call.range_vector(0), slope))
+
+
+def predict_linear(call: Invocation) -> Value:
+    """The least-squares line's value so many seconds after each evaluation time."""
+    ahead_s = call.scalar(1)
+    now_ms = call.steps.times()
+
+    def value(windows: Windows) -> tuple[ValueArray, BoolArray]:
+        slope, intercept, here = over_time.regression(windows, now_ms)
+        return slope * ahead_s + intercept, here
+
+    return nameless(over_windows(call.range_vector(0), value))
+
+
+def double_exponential_smoothing(call: Invocation) -> Value:
+    """Holt-Winters without seasons; both factors lie strictly between 0 and 1."""
+    smoothing, trend = call.scalar(1), call.scalar(2)
+    _check_factors("smoothing", "sf", smoothing)
+    _check_factors("trend", "tf", trend)
+    return nameless(
+        over_windows(
+            call.range_vector(0),
+            lambda windows: over_time.smoothed(windows, smoothing, trend),
+        )
+    )
+
+
+def _check_factors(kind: str, symbol: str, factors: ValueArray) -> None:
+    wrong = (factors <= 0) | (factors >= 1)
+    if wrong.any():
+        raise QueryError(
+            f"invalid {kind} factor. Expected: 0 < {symbol} < 1, got: {factors[np.argmax(wrong)]:f}"
+        )
+
+
+def _note_non_counters(call: Invocation, frame: Frame) -> None:
+    names = {label_value(labels, METRIC_NAME): None for labels in frame.labels}
+    for name in names:
+        if name and not name.endswith(_COUNTER_SUFFIXES):
+            call.annotations.possible_non_counter(name, call.argument_span(0))
+
+
+RATES: dict[str, Callable[[Invocation], Value]] = {
+    "rate": extrapolating(counter=True, per_second=True),
+    "increase": extrapolating(counter=True, per_second=False),
+    "delta": extrapolating(counter=False, per_second=False),
+    "irate": instantaneous(counter=True, per_second=True),
+    "idelta": instantaneous(counter=False, per_second=False),
+    "deriv": deriv,
+    "predict_linear": predict_linear,
+    "double_exponential_smoothing": double_exponential_smoothing,
+    "holt_winters": double_exponential_smoothing,
+}
