@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.collect.exporters import free_port
 from tests.collect.servers import bomb, chunked_gzip, endless, raw, response, serving
 
 from meterhall import __version__
@@ -327,12 +328,6 @@ def test_many_large_pages_at_once_are_bounded_and_small_ones_pass(target_of):
     assert outcomes[2] == Failure(LIMIT, "the server holds too many large pages now")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def test_a_closed_port_refuses(target_of):
     outcome = asyncio.run(fetch_once(target_of(port=free_port())))
     assert outcome == Failure(CONNECT, "connection refused")
@@ -348,10 +343,22 @@ def test_a_reset_connection(target_of):
     assert fetched(script, target_of).kind is CONNECT
 
 
-@pytest.mark.parametrize("name", ["no-such-host.invalid", "a.b.c.invalid"])
-def test_a_name_that_does_not_exist(name, target_of):
-    outcome = asyncio.run(fetch_once(target_of(address=name, timeout_ms=10_000)))
-    assert outcome == Failure(CONNECT, "name not found")
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (socket.EAI_NONAME, "name not found"),
+        (socket.EAI_NODATA, "name not found"),
+        (socket.EAI_AGAIN, "the name cannot be resolved now"),
+        (socket.EAI_FAIL, "the name cannot be resolved now"),
+    ],
+)
+def test_names_that_do_not_resolve(code, reason, target_of, monkeypatch):
+    def getaddrinfo(host, port, **kwargs):
+        raise socket.gaierror(code, "in the words of the C library")
+
+    monkeypatch.setattr(addresses.socket, "getaddrinfo", getaddrinfo)
+    outcome = asyncio.run(fetch_once(target_of(address="gone.example")))
+    assert outcome == Failure(CONNECT, reason)
 
 
 @pytest.mark.parametrize(

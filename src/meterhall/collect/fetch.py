@@ -301,11 +301,19 @@ _ERRNO_REASONS: Final = {
 }
 
 
+# Not every system tells a name without addresses from one that does not exist.
+_NO_SUCH_NAME: Final = frozenset(
+    (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+)
+
+
 def _transport_failure(error: Exception) -> Failure:
     """Whatever went wrong below HTTP, in our own words: the libraries' texts quote the wire."""
     match error:
-        case aiohttp.ClientConnectorDNSError() | socket.gaierror():
-            return Failure(FailureKind.CONNECT, "name not found")
+        case aiohttp.ClientConnectorDNSError():
+            known = error.os_error.errno in _NO_SUCH_NAME
+            reason = "name not found" if known else "the name cannot be resolved now"
+            return Failure(FailureKind.CONNECT, reason)
         case aiohttp.ServerDisconnectedError():
             return Failure(FailureKind.CONNECT, "connection closed without an answer")
         case aiohttp.ClientPayloadError():
