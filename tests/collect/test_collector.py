@@ -280,7 +280,10 @@ def test_another_path_or_interval_leaves_no_gap(tmp_path):
             Rig(tmp_path, make_target(port=port)) as rig,
         ):
             await until(lambda: rig.latest("a"))
+            await until(lambda: rig.health() == ["up"])
             rig.inventory.set(make_target(port=port, metrics_path="/other", interval_ms=400))
+            await until(lambda: rig.collector.targets(TENANT)[0].target.interval_ms == 400)
+            assert rig.health() == ["up"]
             await until(lambda: any(b"GET /other " in request for request in requests))
             await until(lambda: len(rig.values("a")) >= 3)
             assert "stale" not in rig.values("up")

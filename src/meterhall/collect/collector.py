@@ -188,16 +188,20 @@ class Collector:
                 # Only pace, path or address changed: the session goes on, so that there is no gap, and
                 # marks what the next page does not have any more.
                 await _cancelled([known[1]])
-                await self._begin(target, known[0].session, at_once=False)
+                await self._begin(target, known[0], at_once=False)
         self._loaded = True
 
-    async def _begin(self, target: ScrapeTarget, session: Session | None, *, at_once: bool) -> None:
+    async def _begin(
+        self, target: ScrapeTarget, before: TargetLoop | None, *, at_once: bool
+    ) -> None:
         assert self._means is not None, "collection has not been started"
-        if session is None:
+        if before is not None:
+            loop = TargetLoop(target, before.session, self._means, before.state)
+        else:
             session = await asyncio.get_running_loop().run_in_executor(
                 self._workers, self._with.open_session, target
             )
-        loop = TargetLoop(target, session, self._means)
+            loop = TargetLoop(target, session, self._means)
         task = asyncio.create_task(loop.run(at_once=at_once), name=f"collect {target.target_id}")
         self._running[target.target_id] = (loop, task)
 
