@@ -76,13 +76,18 @@ class Disk:
 
     def publish(self, path: Path, temporary: Path, pieces: Sequence[bytes]) -> None:
         """Writes a file aside, syncs it, names it, and syncs its directory."""
-        handle = self.create(temporary)
         try:
-            self.write(handle, pieces)
-            self.sync(handle)
-        finally:
-            self.close(handle)
-        self.rename(temporary, path)
+            handle = self.create(temporary)
+            try:
+                self.write(handle, pieces)
+                self.sync(handle)
+            finally:
+                self.close(handle)
+            self.rename(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.unlink(temporary)
+            raise
         self.sync_directory(path.parent)
 
     def _write_some(self, handle: int, pieces: Sequence[bytes]) -> int:
