@@ -26,8 +26,9 @@ from meterhall.promql.nodes import (
     Span,
     StringLiteral,
     UnaryExpr,
+    VectorSelector,
 )
-from meterhall.promql.position import parse_error
+from meterhall.promql.position import parse_error, utf8
 from meterhall.promql.postfix import POSTFIXES, parse_postfix
 from meterhall.promql.signatures import EXPERIMENTAL_FUNCTIONS, FUNCTIONS
 from meterhall.promql.stream import TokenStream
@@ -44,6 +45,7 @@ from meterhall.promql.tokens import (
     NUMBER,
     PREPROCESSORS,
     STRING,
+    TRIM_OPERATORS,
     Token,
 )
 
@@ -61,6 +63,7 @@ _PRECEDENCE = {
     **dict.fromkeys(("*", "/", "%", "atan2"), 5),
     "^": 6,
 }
+_NAME_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_:")
 _POWER = _PRECEDENCE["^"]
 
 
@@ -94,6 +97,24 @@ def parse_selector(text: str) -> tuple[Matcher, ...]:
     return selector.matchers
 
 
+def leading_selector(text: str) -> tuple[VectorSelector, int]:
+    """The selector that a text begins with and the character index where it ends; anything may follow.
+
+    A brace belongs to it only if it follows the name at once. Raises PromQLError.
+    """
+    name_end = next((at for at, char in enumerate(text) if char not in _NAME_CHARS), len(text))
+    end = name_end
+    if text.startswith("{", name_end):
+        selector = parse_selector_body(TokenStream(text))
+        end = len(utf8(text)[: selector.span.end].decode("utf-8", "surrogatepass"))
+        return selector, end
+    stream = TokenStream(text[:end])
+    selector = parse_selector_body(stream)
+    if stream.peek().kind != EOF:
+        raise stream.unexpected()
+    return selector, end
+
+
 @dataclass(frozen=True, slots=True)
 class _Built:
     """A node and the height of the tree under it."""
@@ -114,6 +135,12 @@ class _Parser:
         left = self._unary()
         while (rank := _PRECEDENCE.get(stream.peek().kind, 0)) >= lowest:
             operator = stream.next()
+            if operator.kind in TRIM_OPERATORS:
+                # They cut native histograms, which no store of ours holds yet.
+                reason = (
+                    f"operator {operator.kind} needs native histograms, which are not supported"
+                )
+                raise stream.error(operator.start, reason)
             return_bool, matching = parse_matching(stream, self._features)
             # Power binds to the right, all others to the left.
             right = self.expr(rank if operator.kind == "^" else rank + 1)

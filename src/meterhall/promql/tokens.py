@@ -39,11 +39,13 @@ AGGREGATORS_WITH_PARAM = frozenset(
 EXPERIMENTAL_AGGREGATORS = frozenset(("limitk", "limit_ratio"))
 SET_OPERATORS = frozenset(("and", "or", "unless"))
 COMPARISONS = frozenset(("==", "!=", "<=", "<", ">=", ">"))
+TRIM_OPERATORS = frozenset(("</", ">/"))
 MATCH_OPERATORS = frozenset(("=", "!=", "=~", "!~"))
 WORD_OPERATORS = SET_OPERATORS | {"atan2"}
 OPERATORS = (
-    frozenset(("+", "-", "*", "/", "%", "^", "=~", "!~", "@", "</", ">/"))
+    frozenset(("+", "-", "*", "/", "%", "^", "=~", "!~", "@"))
     | COMPARISONS
+    | TRIM_OPERATORS
     | WORD_OPERATORS
 )
 KEYWORDS = frozenset(

@@ -123,7 +123,21 @@ class _Checker:
         if param is not None:
             want = ValueType.SCALAR if expr.op in _SCALAR_PARAM else ValueType.STRING
             param = self._expect(param, want, "aggregation parameter")
+            if self._is_broken(param):
+                raise self._error(param, f"invalid label name {self._source(param)}")
         return replace(expr, expr=inner, param=param)
+
+    def _is_broken(self, expr: Expr) -> bool:
+        """Whether a literal spells bytes that are no UTF-8, which no label name may.
+
+        Prometheus finds this when it evaluates; here the parser has put U+FFFD for such bytes.
+        """
+        if not isinstance(expr, StringLiteral) or "\N{REPLACEMENT CHARACTER}" not in expr.value:
+            return False
+        return "\N{REPLACEMENT CHARACTER}" not in self._source(expr)
+
+    def _source(self, expr: Expr) -> str:
+        return utf8(self._text)[expr.span.start : expr.span.end].decode("utf-8", "replace")
 
     def _call(self, expr: Call) -> Call:
         self._arity(expr)
@@ -131,6 +145,9 @@ class _Checker:
         context = f'call to function "{expr.func}"'
         if expr.func == "info" and len(expr.args) > 1:
             return self._info(expr, context)
+        if expr.func in ("label_replace", "label_join") and self._is_broken(expr.args[1]):
+            reason = f"invalid destination label name in {expr.func}(): \N{REPLACEMENT CHARACTER}"
+            raise self._error(expr.args[1], reason)
         args = tuple(
             self._expect(arg, wanted[min(index, len(wanted) - 1)], context)
             for index, arg in enumerate(expr.args)
