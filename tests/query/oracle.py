@@ -40,6 +40,10 @@ class OracleError(Exception):
     """The expression fails at this step."""
 
 
+class Undecided(Exception):
+    """The definition alone does not say: the result depends on how a double overflows."""
+
+
 @dataclass(frozen=True)
 class World:
     series: Sequence[Series]
@@ -184,6 +188,8 @@ def _extreme(values: Sequence[float], greatest: bool) -> float:
 def _variance(values: Sequence[float]) -> float:
     if not all(map(math.isfinite, values)):
         return NAN
+    if max(map(abs, values)) > 1e150:
+        raise Undecided
     return float(statistics.pvariance([Fraction(v) for v in values]))
 
 
