@@ -309,7 +309,7 @@ def _group_key(node: AggregateExpr, labels: Labels) -> Labels:
 def _aggregate(world: World, node: AggregateExpr, now: int) -> Vector:
     vector = evaluate(world, node.expr, now)
     parameter = NAN if node.param is None else evaluate(world, node.param, now)
-    if node.op in ("topk", "bottomk") and not math.isfinite(parameter):
+    if node.op in ("topk", "bottomk") and not abs(parameter) < 2**63:
         raise OracleError("overflows int64")
     groups: dict[Labels, Vector] = {}
     for labels, value in vector:
