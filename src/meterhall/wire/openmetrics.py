@@ -52,6 +52,7 @@ _EOF = re.compile(rb"# EOF\n?")  # noqa: TID251
 _TYPES = frozenset(name.encode() for name in METRIC_TYPES)
 _EXEMPLAR = b" # {"
 _HASH = 0x23
+_NO_EOF = "page does not end with # EOF"
 
 
 def entries(page: bytes) -> Iterator[Entry]:
@@ -75,7 +76,7 @@ def entries(page: bytes) -> Iterator[Entry]:
             if isinstance(entry, Type):
                 bound_label = BOUND_LABELS.get(entry.type)
             yield entry
-        raise Fault(at, "page does not end with # EOF")
+        raise Fault(at, _NO_EOF)
     except Fault as fault:
         raise ExpositionError(line_of(page, fault.at), fault.reason) from None
 
@@ -125,6 +126,8 @@ def _read_odd_sample(page: bytes, begin: int, bound_label: str | None) -> tuple[
     """Any sample: with a timestamp, an exemplar, or a fault."""
     name, pairs, at = _read_series(page, begin)
     value, value_at, at = _read_value(page, at)
+    if at == len(page):
+        raise Fault(at, _NO_EOF)
     time_ms: int | None = None
     if not page.startswith((b"\n", _EXEMPLAR), at):
         time_ms, at = _read_time(page, at)
