@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from meterhall.app import admin_commands
 from meterhall.app.clock import SystemClock
+from meterhall.app.control_plane import CONTROL_FILE
 from meterhall.control.database import sqlite_url
 from meterhall.control.plane import open_control_plane
 from meterhall.control.settings import ControlSettings
@@ -139,7 +140,7 @@ def test_data_and_config_exclude_each_other(shell: Shell, tmp_path: Path) -> Non
 
 def test_commands_work_while_a_server_runs(shell: Shell) -> None:
     shell.data.mkdir()
-    url = sqlite_url(shell.data / admin_commands.DATABASE_FILE)
+    url = sqlite_url(shell.data / CONTROL_FILE)
     server = open_control_plane(url, ControlSettings(), SystemClock())
     try:
         made = shell.json("projects", "create", "shop")
@@ -156,6 +157,6 @@ def test_upgrade_says_what_it_did(shell: Shell) -> None:
 
 def test_a_damaged_database_is_one_sentence(shell: Shell) -> None:
     shell.data.mkdir()
-    (shell.data / admin_commands.DATABASE_FILE).write_bytes(b"not a database" * 100)
+    (shell.data / CONTROL_FILE).write_bytes(b"not a database" * 100)
     assert "not a database" in shell.fails("projects", "list")
     assert "not a database" in shell.fails("db", "upgrade")

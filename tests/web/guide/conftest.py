@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 import uvicorn
-from starlette.applications import Starlette
-from starlette.routing import Mount
 
 from meterhall.app.clock import SystemClock
 from meterhall.control.database import sqlite_url
@@ -150,8 +148,7 @@ def serve(folder: Path, settings: GuideSettings | None = None) -> Iterator[Serve
     )
     executor = ThreadPoolExecutor(4)
     guide = create_guide(control, control.access, executor, settings)
-    app = Starlette(routes=[Mount("/v1.0", guide)])
-    config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(guide, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listener],))
