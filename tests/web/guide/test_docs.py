@@ -63,3 +63,17 @@ def test_the_document_is_served(served, guide) -> None:
     answer = served.send("GET", "/openapi.json", [])
     assert answer.headers["content-type"] == "application/json"
     assert answer.envelope == openapi_of(guide)
+
+
+def test_the_shapes_have_the_keys_of_the_answers(tenancy, guide) -> None:
+    job_id = tenancy.make_job()
+    target_id = tenancy.make_target(job_id)
+    answers = {
+        "Workspace": tenancy.call("GET", f"/jobs/{job_id}").body,
+        "CollectionTarget": tenancy.call("GET", f"/jobs/{job_id}/targets/{target_id}").body,
+        "Server": tenancy.call("GET", "/servers").body[0],
+        "Header": tenancy.call("GET", "/jobs", key="x").envelope["header"],
+    }
+    schemas = openapi_of(guide)["components"]["schemas"]
+    for name, answer in answers.items():
+        assert set(schemas[name]["properties"]) == set(answer)
