@@ -24,7 +24,6 @@ class Inventory:
         self._context = context
         self._changes = 0
         watcher.listen(tables.INVENTORY_TOPIC, self._on_change)
-        # A project that goes takes its targets with it, and that is a change of both topics.
 
     @property
     def changes(self) -> int:
