@@ -16,6 +16,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+
 from wire.write_request import body_of
 
 WAIT_SECONDS = 40

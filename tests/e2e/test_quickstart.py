@@ -22,8 +22,8 @@ def test_this_machine_is_monitored_at_once(service):
     assert {dict(labels)["mode"] for labels in modes} >= {"idle", "system", "user"}
     jobs = service.guide("GET", "/jobs")
     assert [(job["jobName"], job["reservedJobCd"]) for job in jobs] == [("@Linux", "LINUX")]
-    target = service.guide("GET", f"/jobs/{jobs[0]['jobId']}/targets")[0]
-    assert target["mntrnStatCd"] == "NORMAL"
+    targets = f"/jobs/{jobs[0]['jobId']}/targets"
+    eventually(lambda: service.guide("GET", targets)[0]["mntrnStatCd"] == "NORMAL")
     assert service.value('up{job="@Linux"}') == 1
 
 

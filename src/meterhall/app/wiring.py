@@ -1,10 +1,14 @@
 """Settings to objects: the one place that names concrete stores, and the order in which things open and close."""
 
 import ipaddress
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from meterhall.app.clock import SystemClock
@@ -14,25 +18,39 @@ from meterhall.collect.addresses import AddressPolicy
 from meterhall.collect.collector import Collaborators, Collector, CollectSettings
 from meterhall.collect.fetch import FetchSettings
 from meterhall.collect.hostmetrics.machine import HostMetrics
+from meterhall.collect.targetloop import TargetState
 from meterhall.control.plane import Control
-from meterhall.ingest.limits import ScrapeLimits
+from meterhall.ingest.limits import PushLimits, ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
+from meterhall.ingest.push import PushReceiver
 from meterhall.ingest.scrape import ScrapeSession
+from meterhall.model.labels import make_labels
 from meterhall.model.target import ScrapeTarget
+from meterhall.model.tenant import Tenant
+from meterhall.query.budget import QueryLimits
+from meterhall.query.engine import Engine, EngineOptions
+from meterhall.telemetry.metrics import REGISTRY
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.store import EmbeddedStore
+from meterhall.web.admin import create_admin_app
+from meterhall.web.asgi import create_app
+from meterhall.web.guide.app import create_guide
+from meterhall.web.guide.docs import docs_routes
+from meterhall.web.prometheus.api import PrometheusApi
+from meterhall.web.prometheus.call import ActiveTarget, Backend, PrometheusSettings
+from meterhall.web.prometheus.runner import RunnerSettings
 
 STORE_FOLDER = "tsdb"
+_GUIDE_THREADS = 4
+_GUIDE_PATH = "/v1.0"
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a running service holds, in the order in which it was opened."""
+    """What runs on the event loop, and what starts it."""
 
     settings: Settings
-    clock: SystemClock
     control: Control
-    store: EmbeddedStore
     collector: Collector
     public: ASGIApp
     admin: ASGIApp
@@ -46,34 +64,63 @@ def open_service(settings: Settings) -> Iterator[Service]:
     """
     clock = SystemClock()
     with ExitStack() as stack:
-        store = EmbeddedStore(
-            data_directory(settings) / STORE_FOLDER,
-            StoreSettings(
-                retention_ms=settings.storage.retention,
-                out_of_order_window_ms=settings.storage.out_of_order_window,
-            ),
-            clock,
-        )
+        store = _store(settings, clock)
         stack.callback(store.close)
         control = open_control(settings)
         stack.callback(control.close)
         control.start()
-        yield _assembled(settings, clock, control, store)
+        catalog = MetadataCatalog()
+        collector = _collector(settings, clock, control, store, catalog)
+        backend = Backend(
+            store=store,
+            engine=Engine(EngineOptions(lookback_ms=settings.query.lookback)),
+            catalog=catalog,
+            pushes=PushReceiver(
+                store.writer, catalog, PushLimits(decoded_bytes_max=settings.server.body_bytes_max)
+            ),
+            clock=clock,
+            settings=_prometheus_settings(settings),
+            targets=CollectedTargets(collector),
+            started_ms=clock.now_ms(),
+        )
+        prometheus = PrometheusApi(backend, control.access)
+        stack.callback(prometheus.close)
+        guide_workers = ThreadPoolExecutor(_GUIDE_THREADS, thread_name_prefix="guide")
+        stack.callback(guide_workers.shutdown)
+        guide = create_guide(control, control.access, guide_workers)
+        rest = Starlette(routes=[Mount(_GUIDE_PATH, guide), *docs_routes(guide, _GUIDE_PATH)])
+        public = create_app(rest, prometheus, secrets.token_hex(4))
+        admin = create_admin_app(REGISTRY)
+        yield Service(settings, control, collector, public, admin)
 
 
-def _assembled(
-    settings: Settings, clock: SystemClock, control: Control, store: EmbeddedStore
-) -> Service:
-    catalog = MetadataCatalog()
-    collector = _collector(settings, clock, control, store, catalog)
-    return Service(
-        settings=settings,
-        clock=clock,
-        control=control,
-        store=store,
-        collector=collector,
-        public=_public(settings, clock, control, store, catalog, collector),
-        admin=create_admin(),
+def _store(settings: Settings, clock: SystemClock) -> EmbeddedStore:
+    return EmbeddedStore(
+        data_directory(settings) / STORE_FOLDER,
+        StoreSettings(
+            retention_ms=settings.storage.retention,
+            out_of_order_window_ms=settings.storage.out_of_order_window,
+        ),
+        clock,
+    )
+
+
+def _prometheus_settings(settings: Settings) -> PrometheusSettings:
+    query = settings.query
+    return PrometheusSettings(
+        default_region=settings.server.regions[0],
+        region_hosts=settings.server.region_hosts,
+        features=frozenset(query.enable_features),
+        retention_text=str(settings.storage.retention),
+        push_bytes_max=settings.server.body_bytes_max,
+        expression_bytes_max=query.expression_bytes_max,
+        queries=RunnerSettings(
+            concurrency=query.concurrency,
+            # One project must not hold every worker, unless there is only one.
+            tenant_concurrency=max(1, query.concurrency // 2),
+            timeout_s=query.timeout / 1000,
+            limits=QueryLimits(samples_max=query.samples_max),
+        ),
     )
 
 
@@ -85,7 +132,6 @@ def _collector(
     catalog: MetadataCatalog,
 ) -> Collector:
     limits = ScrapeLimits(samples_max=settings.collect.samples_max)
-    host_metrics = HostMetrics(clock)
 
     def open_session(target: ScrapeTarget) -> ScrapeSession:
         return ScrapeSession(target, store.writer(target.tenant), catalog, limits)
@@ -99,7 +145,47 @@ def _collector(
     )
     return Collector(
         settings.server.regions,
-        Collaborators(control.inventory, open_session, host_metrics.page, clock),
+        Collaborators(control.inventory, open_session, HostMetrics(clock).page, clock),
         policy,
         CollectSettings(fetch=FetchSettings(page_bytes_max=settings.collect.page_bytes_max)),
+    )
+
+
+class CollectedTargets:
+    """The collector's targets as `/api/v1/targets` wants them: web.prometheus.call.TargetSource."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
+    def active_targets(self, tenant: Tenant) -> Sequence[ActiveTarget]:
+        """The tenant's targets by workspace and instance."""
+        states = self._collector.targets(tenant)
+        return sorted(map(_active, states), key=lambda target: (target.scrape_pool, target.labels))
+
+
+def _active(state: TargetState) -> ActiveTarget:
+    target = state.target
+    labels = {
+        "instance": f"{target.host_name}:{target.port}",
+        "job": target.job,
+        "openmetrics_id": target.host_id,
+    }
+    address = f"{target.address}:{target.port}"
+    discovered = {
+        "__address__": address,
+        "__metrics_path__": target.metrics_path,
+        "__scheme__": "http",
+        "job": target.job,
+    }
+    return ActiveTarget(
+        labels=make_labels(labels),
+        discovered_labels=make_labels(discovered),
+        scrape_pool=target.job,
+        scrape_url=f"http://{address}{target.metrics_path}",
+        last_error=state.last_error,
+        last_scrape_ms=state.last_scrape_ms,
+        last_scrape_duration_s=state.last_duration_s,
+        health=state.health,
+        interval_ms=target.interval_ms,
+        timeout_ms=target.timeout_ms,
     )

@@ -130,8 +130,9 @@ class Collector:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def targets(self, tenant: Tenant) -> list[TargetState]:
-        """The tenant's targets as they stand now, for /api/v1/targets. Call it on the event loop."""
-        return [loop.state for loop, _ in self._running.values() if loop.target.tenant == tenant]
+        """The tenant's targets as they stand now, for /api/v1/targets. Thread-safe."""
+        loops = [loop for loop, _ in list(self._running.values())]
+        return [loop.state for loop in loops if loop.target.tenant == tenant]
 
     # What the target loops tell (targetloop.Journal).
 

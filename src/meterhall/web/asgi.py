@@ -22,6 +22,8 @@ from meterhall.web.reply import NOSNIFF, TEXT, Headers, Reply, send_reply
 _GUIDE = "/v1.0"
 _DESCRIPTION = ("/docs", "/openapi.json")
 
+# Clients such as prometheus-api-client take a 200 at the API's base address for a working connection.
+_PAGE_PATHS = ("/", PROMETHEUS, f"{PROMETHEUS}/")
 _PAGE = f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -69,13 +71,13 @@ class Router:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on to what answers its path."""
         path: str = scope.get("path", "")
-        if _is_under(path, PROMETHEUS) and scope["type"] == "http":
+        if path in _PAGE_PATHS and scope["type"] == "http":
+            await _fixed(scope, send, _PAGE_HEADERS, _PAGE)
+        elif _is_under(path, PROMETHEUS) and scope["type"] == "http":
             await self._prometheus(scope, receive, send)
         elif _is_under(path, _GUIDE) or path in _DESCRIPTION or scope["type"] != "http":
             # The guide's application has the lifespan too.
             await self._guide(scope, receive, send)
-        elif path == "/":
-            await _fixed(scope, send, _PAGE_HEADERS, _PAGE)
         elif path in _PROBES:
             await _fixed(scope, send, [TEXT, NOSNIFF], _PROBES[path])
         else:
