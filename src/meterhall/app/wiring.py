@@ -32,7 +32,7 @@ from meterhall.query.engine import Engine, EngineOptions
 from meterhall.telemetry.metrics import REGISTRY
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.store import EmbeddedStore
-from meterhall.web.admin import create_admin_app
+from meterhall.web.admin import create_admin
 from meterhall.web.asgi import create_app
 from meterhall.web.guide.app import create_guide
 from meterhall.web.guide.docs import docs_routes
@@ -88,9 +88,9 @@ def open_service(settings: Settings) -> Iterator[Service]:
         guide_workers = ThreadPoolExecutor(_GUIDE_THREADS, thread_name_prefix="guide")
         stack.callback(guide_workers.shutdown)
         guide = create_guide(control, control.access, guide_workers)
-        rest = Starlette(routes=[Mount(_GUIDE_PATH, guide), *docs_routes(guide, _GUIDE_PATH)])
+        rest = Starlette(routes=[Mount(_GUIDE_PATH, guide), *docs_routes(guide)])
         public = create_app(rest, prometheus, secrets.token_hex(4))
-        admin = create_admin_app(REGISTRY)
+        admin = create_admin(REGISTRY)
         yield Service(settings, control, collector, public, admin)
 
 
