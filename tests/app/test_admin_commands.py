@@ -4,30 +4,15 @@ import json
 import re  # Reads our own tables back.
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 
-from meterhall.app import admin_commands
+from meterhall.app.cli import main
 from meterhall.app.clock import SystemClock
 from meterhall.app.control_plane import CONTROL_FILE
 from meterhall.control.database import sqlite_url
 from meterhall.control.plane import open_control_plane
 from meterhall.control.settings import ControlSettings
-
-
-@click.group()
-def main() -> None:
-    """Stands in for the whole command."""
-
-
-for _group in (
-    admin_commands.projects,
-    admin_commands.keys,
-    admin_commands.hosts,
-    admin_commands.db,
-):
-    main.add_command(_group)
 
 
 class Shell:
@@ -136,6 +121,15 @@ def test_data_and_config_exclude_each_other(shell: Shell, tmp_path: Path) -> Non
     config = tmp_path / "config.toml"
     config.touch()
     assert shell.run("projects", "list", "--config", str(config)).exit_code == 2
+
+
+def test_a_configuration_file_says_where(shell: Shell, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f'[storage]\ndata = "{tmp_path / "elsewhere"}"\n')
+    runner = CliRunner()
+    made = runner.invoke(main, ["projects", "create", "shop", "--config", str(config)])
+    assert made.exit_code == 0, made.output
+    assert (tmp_path / "elsewhere" / CONTROL_FILE).exists()
 
 
 def test_commands_work_while_a_server_runs(shell: Shell) -> None:

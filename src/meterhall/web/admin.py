@@ -7,8 +7,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from meterhall.telemetry.metrics import REGISTRY
 
-def create_admin_app(registry: CollectorRegistry) -> Starlette:
+
+def create_admin(registry: CollectorRegistry = REGISTRY) -> Starlette:
     """`/metrics` in the format that the scraper asks for, and `/-/healthy`."""
 
     def metrics(request: Request) -> Response:

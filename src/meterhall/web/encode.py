@@ -8,6 +8,7 @@ template of timestamps that all series of an answer share. Where orjson's spelli
 concerned are spelled again by `spell_value`.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -32,6 +33,10 @@ POINTS_PER_PIECE = 65_536
 
 # Below and from here on orjson writes an exponent, or writes it another way than Go.
 _PLAIN_MIN, _PLAIN_MAX = 1e-5, 1e16
+# From here up to _PLAIN_MAX, repr() too is Go's spelling.
+_REPR_MIN = 1e-4
+# So few values are spelled sooner one by one.
+_FEW = 4
 # Integers below this are exact as int64 and as float64.
 _EXACT_MAX = float(1 << 53)
 
@@ -108,7 +113,10 @@ _POINT_BYTES, _SERIES_BYTES = 28, 128
 
 def spell_value(value: float) -> str:
     """One sample's value as Prometheus spells it in vectors and matrices."""
-    if value != 0 and not 1e-6 <= abs(value) < 1e21 and np.isfinite(value):
+    size = abs(value)
+    if _REPR_MIN <= size < _PLAIN_MAX:
+        return repr(value).removesuffix(".0")
+    if value != 0 and not 1e-6 <= size < 1e21 and math.isfinite(value):
         digits, exponent = _decimal(value)
         fraction = f".{digits[1:]}" if len(digits) > 1 else ""
         return f"{'-' * (value < 0)}{digits[0]}{fraction}e{exponent:+03d}"
@@ -117,9 +125,9 @@ def spell_value(value: float) -> str:
 
 def spell_scalar(value: float) -> str:
     """A scalar's value, which never has an exponent (strconv.FormatFloat with 'f', -1)."""
-    if not np.isfinite(value):
-        return "NaN" if np.isnan(value) else ("+Inf" if value > 0 else "-Inf")
-    sign = "-" if np.signbit(value) else ""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("+Inf" if value > 0 else "-Inf")
+    sign = "-" if math.copysign(1.0, value) < 0 else ""
     digits, exponent = _decimal(value)
     point = exponent + 1
     if point <= 0:
@@ -160,8 +168,8 @@ def encode_labels(labels: Labels) -> bytes:
 
 def spell_values(values: ValueArray) -> list[bytes]:
     """Each value of a flat array as `spell_value` has it, without quotes."""
-    if not values.size:
-        return []
+    if values.size <= _FEW:
+        return [spell_value(value).encode() for value in values.tolist()]
     size = np.abs(values)
     integral = (size < _EXACT_MAX).all() and (values == np.rint(values)).all()
     # int64 would lose the sign of -0.

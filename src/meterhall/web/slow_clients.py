@@ -23,29 +23,18 @@ from uvicorn.server import ServerState
 
 
 @dataclass(frozen=True, slots=True)
-class ListenerSettings:
-    """Patience of the public listener. `keep_alive_s` is for uvicorn's own setting."""
+class SlowClientSettings:
+    """Patience of the public listener."""
 
     head_timeout_s: float = 10.0
     head_bytes_max: int = 1 << 20
     stall_timeout_s: float = 60.0
-    keep_alive_s: int = 60
-    connections_max: int = 512
 
 
-def bounded_protocol(settings: ListenerSettings) -> type[HttpToolsProtocol]:
-    """A class for uvicorn's `http` setting."""
+class HeadTimeoutProtocol(HttpToolsProtocol):
+    """One connection; a class for uvicorn's `http` setting. Subclass it to set other `bounds`."""
 
-    class Bounded(BoundedProtocol):
-        bounds = settings
-
-    return Bounded
-
-
-class BoundedProtocol(HttpToolsProtocol):
-    """One connection."""
-
-    bounds = ListenerSettings()
+    bounds = SlowClientSettings()
 
     def __init__(
         self,
