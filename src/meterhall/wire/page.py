@@ -24,7 +24,7 @@ import orjson
 from meterhall.model.errors import TooLarge
 from meterhall.model.labels import Labels
 from meterhall.model.metadata import Metadata
-from meterhall.model.samples import ValueArray
+from meterhall.model.samples import NAN, ValueArray
 from meterhall.wire import exposition, openmetrics
 from meterhall.wire.entries import Comment, Entry, Help, Sample, Type, Unit
 from meterhall.wire.numbers import parse_value
@@ -197,17 +197,24 @@ def _plain_numbers(words: _Column) -> ValueArray | None:
     """The words as float64, or None where one of them is no value.
 
     JSON's numbers are a part of the format's, and orjson reads a list of them several times faster than
-    float() would one by one. It takes -0 for the integer 0, so that goes the slow way.
+    float() would one by one. A NaN, which summaries without observations are full of, goes as null. JSON
+    takes -0 for the integer 0, so that goes the slow way.
     """
     joined = ",".join(words).encode("latin-1")
-    plain = not joined.translate(None, _NUMBER_BYTES) and joined.count(b",") == len(words) - 1
+    rest = joined.replace(b"NaN", b"")
+    plain = not rest.translate(None, _NUMBER_BYTES) and joined.count(b",") == len(words) - 1
     if plain and b"-0," not in joined and not joined.endswith(b"-0"):
         try:
-            return np.array(orjson.loads(b"[" + joined + b"]"), np.float64)
+            numbers = orjson.loads(b"[" + joined.replace(b"NaN", b"null") + b"]")
         except orjson.JSONDecodeError:
             pass
-    values = [parse_value(word.encode("latin-1")) for word in words]
-    return None if None in values else np.array(values, np.float64)
+        else:
+            values = np.array(numbers, np.float64)
+            if len(rest) != len(joined):
+                values[np.isnan(values)] = NAN
+            return values
+    parsed = [parse_value(word.encode("latin-1")) for word in words]
+    return None if None in parsed else np.array(parsed, np.float64)
 
 
 def _learn(
