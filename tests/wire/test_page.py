@@ -175,6 +175,14 @@ def test_more_samples_than_allowed(newlines):
         reader.read(body + b"c 1\nnonsense", TEXT)
 
 
+def test_more_lines_than_allowed():
+    reader = PageReader(2)
+    assert len(reader.read(b"a 1" + b"\n" * 200_000, TEXT).values) == 1
+    with pytest.raises(TooLarge, match="more than 200000 lines"):
+        reader.read(b"a 1" + b"\n" * 200_001, TEXT)
+    assert len(PageReader(60_000).read(b"a 1" + b"\n" * 200_001, TEXT).values) == 1
+
+
 def test_a_page_of_too_many_declarations_is_read_without_them():
     page = PageReader(3).read(b"".join(b"# TYPE m%d gauge\n" % i for i in range(9)), TEXT)
     assert len(page.shape.declared) == 3

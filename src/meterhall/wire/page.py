@@ -31,8 +31,10 @@ from meterhall.wire.numbers import parse_value
 
 OPENMETRICS = "application/openmetrics-text"
 _NUMBER_BYTES = b"0123456789.eE+-,"
-# A sample rarely has more lines to itself than HELP, TYPE and UNIT.
+# A sample rarely has more lines to itself than HELP, TYPE and UNIT. Lines that hold nothing would cost us
+# time without ever reaching the limit of samples.
 _LINES_PER_SAMPLE_MAX = 4
+_LINES_MAX = 200_000
 
 
 _Column = tuple[str, ...]
@@ -83,16 +85,15 @@ class PageReader:
         self._template: _Template | None = None
 
     def read(self, body: bytes, content_type: str) -> Page:
-        """Raises ExpositionError, and TooLarge where there are more samples than allowed.
+        """Raises ExpositionError, and TooLarge where there are more samples or lines than allowed.
 
         The format goes by the media type alone (contract 5.2). What is not declared as OpenMetrics is
         read as classic text, because many exporters omit or mangle the header.
         """
         media_type = _media_type(content_type)
-        # Lines are a cheap bound of what splitting a page costs; beyond it only the careful parser
-        # looks, and stops at the limit.
-        if body.count(b"\n") > self._samples_max * _LINES_PER_SAMPLE_MAX:
-            return self._read_carefully(body, media_type)[0]
+        lines_max = max(_LINES_MAX, self._samples_max * _LINES_PER_SAMPLE_MAX)
+        if body.count(b"\n") > lines_max:
+            raise TooLarge(f"line limit exceeded: more than {lines_max} lines")
         columns = _columns(body)
         if self._template is not None and media_type == self._template.media_type:
             values = _repeated_values(self._template, columns)
