@@ -18,6 +18,8 @@ _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "%": 2, "^": 3}
 _UNARY_OPERAND = 3
 _SECONDS_MAX = (1 << 63) / 1e9
 _EXTREMES = {"min": "min", "min_of": "min", "max": "max", "max_of": "max"}
+# A tree of durations is walked by recursion, and nobody needs more than this.
+OPERATORS_MAX = 100
 OPERAND_NAMES = "number, duration, step(), or range()"
 
 
@@ -37,6 +39,14 @@ def number_literal(stream: TokenStream) -> NumberLiteral:
     return NumberLiteral(span, duration_ms / 1000, duration=True)
 
 
+def fold_signs(signs: list[Token], operand: object) -> list[Token]:
+    """The signs before an operand; before a literal, one or two that mean and span the same."""
+    if len(signs) <= 2 or not isinstance(operand, NumberLiteral):
+        return signs
+    negative = sum(sign.kind == "-" for sign in signs) % 2 == 1
+    return [replace(signs[0], kind="-" if negative else "+", text="")]
+
+
 class DurationParser:
     """Reads durations from a stream. `context` and `expected` word its syntax errors."""
 
@@ -44,6 +54,7 @@ class DurationParser:
         self._stream = stream
         self._context = context
         self._expected = expected
+        self._operators = 0
 
     def positive(self) -> DurationNode:
         """A duration between brackets: a literal must be above zero."""
@@ -73,6 +84,10 @@ class DurationParser:
         return left
 
     def _binary(self, operator: Token, left: DurationNode, right: DurationNode) -> DurationExpr:
+        self._operators += 1
+        if self._operators > OPERATORS_MAX:
+            reason = f"duration has more than {OPERATORS_MAX} operators"
+            raise self._stream.error(operator.start, reason)
         if isinstance(right, NumberLiteral) and right.value == 0 and operator.kind in "/%":
             fault = "division by zero" if operator.kind == "/" else "modulo by zero"
             raise self._stream.error(operator.start, fault)
@@ -84,7 +99,7 @@ class DurationParser:
         while stream.peek().kind in ("+", "-"):
             signs.append(stream.next())
         node = self._expr(_UNARY_OPERAND) if signs else self._primary()
-        for sign in reversed(signs):
+        for sign in reversed(fold_signs(signs, node)):
             node = self._signed(sign, node)
         return node
 

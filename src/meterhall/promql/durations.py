@@ -25,7 +25,7 @@ from meterhall.promql.nodes import (
     UnaryExpr,
     VectorSelector,
 )
-from meterhall.promql.walk import descend
+from meterhall.promql.walk import descend, left_spine
 
 _UNITS = (
     ("y", 365 * 24 * 3_600_000),
@@ -74,6 +74,20 @@ def _run_end(text: str, at: int, *, digits: bool) -> int:
     while at < len(text) and (text[at] in _DIGITS) is digits:
         at += 1
     return at
+
+
+def format_duration(duration_ms: int) -> str:
+    """The shortest exact text, as model.Duration.String() gives it: years and weeks only if nothing is left."""
+    if duration_ms == 0:
+        return "0s"
+    out, left = "", duration_ms
+    for unit, size in _UNITS:
+        if unit in ("y", "w") and left % size:
+            continue
+        if left >= size:
+            out += f"{left // size}{unit}"
+            left %= size
+    return out
 
 
 def literal_ms(literal: NumberLiteral) -> int:
@@ -147,8 +161,11 @@ def _resolved(expr: Expr, window: _Window) -> Expr:
         case ParenExpr() | UnaryExpr():
             return replace(expr, expr=_resolved(expr.expr, window))
         case BinaryExpr():
-            lhs, rhs = _resolved(expr.lhs, window), _resolved(expr.rhs, window)
-            return replace(expr, lhs=lhs, rhs=rhs)
+            innermost, links = left_spine(expr)
+            tree = _resolved(innermost, window)
+            for link in links:
+                tree = replace(link, lhs=tree, rhs=_resolved(link.rhs, window))
+            return tree
         case AggregateExpr():
             param = None if expr.param is None else _resolved(expr.param, window)
             return replace(expr, expr=_resolved(expr.expr, window), param=param)

@@ -14,7 +14,7 @@ from meterhall.model.errors import PromQLError
 from meterhall.model.matcher import Matcher
 from meterhall.promql import typecheck
 from meterhall.promql.braces import parse_selector_body
-from meterhall.promql.durationparser import number_literal
+from meterhall.promql.durationparser import fold_signs, number_literal
 from meterhall.promql.grouping import parse_labels, parse_matching
 from meterhall.promql.nodes import (
     AggregateExpr,
@@ -49,9 +49,12 @@ from meterhall.promql.tokens import (
     Token,
 )
 
-# A chain of operators is as high as it is long. Evaluation, printing and checking use up to three Python
-# frames a level, and CPython stops at a thousand.
+# Evaluation, printing and checking use up to three Python frames for each level of the tree, and CPython stops
+# at a thousand. A chain `a or b or c` leans to the left and is walked in loops (`walk.left_spine`): only its
+# highest operand counts here.
 HEIGHT_MAX = 200
+# How many binary operators one expression may have.
+CHAIN_MAX = 10_000
 
 _PRECEDENCE = {
     "or": 1,
@@ -127,6 +130,7 @@ class _Parser:
     def __init__(self, stream: TokenStream, features: frozenset[str]) -> None:
         self._stream = stream
         self._features = features
+        self._operators = 0
 
     def expr(self, lowest: int) -> _Built:
         """An expression whose operators bind at least as strongly as `lowest`."""
@@ -146,13 +150,22 @@ class _Parser:
             right = self.expr(rank if operator.kind == "^" else rank + 1)
             span = Span(left.expr.span.start, right.expr.span.end)
             node = BinaryExpr(span, operator.kind, left.expr, right.expr, matching, return_bool)
-            left = self._built(node, max(left.height, right.height))
+            self._count_operator(operator)
+            # The left side's height goes up where it is no link of this chain.
+            below = left.height - isinstance(left.expr, BinaryExpr)
+            left = self._built(node, max(below, right.height))
         stream.leave()
         return left
 
+    def _count_operator(self, operator: Token) -> None:
+        self._operators += 1
+        if self._operators > CHAIN_MAX:
+            reason = f"expression has more than {CHAIN_MAX} binary operators"
+            raise self._stream.error(operator.start, reason)
+
     def _built(self, node: Expr, height: int) -> _Built:
         if height >= HEIGHT_MAX:
-            reason = f"expression has a chain or nesting of more than {HEIGHT_MAX} operations"
+            reason = f"expression is nested too deeply, more than {HEIGHT_MAX} levels"
             raise self._stream.error(node.span.start, reason)
         return _Built(node, height + 1)
 
@@ -162,7 +175,7 @@ class _Parser:
         while stream.peek().kind in ("+", "-"):
             signs.append(stream.next())
         built = self.expr(_POWER) if signs else self._modified()
-        for sign in reversed(signs):
+        for sign in reversed(fold_signs(signs, built.expr)):
             built = self._signed(sign, built)
         return built
 

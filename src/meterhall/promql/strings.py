@@ -4,6 +4,9 @@ Follows prometheus/util/strutil/quote.go and Go's strconv. A byte that `\\xff` o
 UTF-8 becomes U+FFFD, since no stored label can hold it.
 """
 
+import math
+from decimal import Decimal
+
 from meterhall.model.labels import quote
 
 _SIMPLE = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92, "'": 39, '"': 34}
@@ -97,3 +100,16 @@ def format_fixed(value: float) -> str:
     if value in (float("inf"), float("-inf")):
         return "+Inf" if value > 0 else "-Inf"
     return f"{value:f}"
+
+
+def format_float(value: float) -> str:
+    """Go's strconv.FormatFloat(value, 'f', -1, 64): shortest digits, never an exponent."""
+    if not math.isfinite(value):
+        return format_fixed(value)
+    text = f"{Decimal(repr(value)):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def is_legacy_name(name: str) -> bool:
+    """Whether a label name needs no quotes."""
+    return name.isascii() and name.replace("_", "a").isalnum() and not name[0].isdigit()

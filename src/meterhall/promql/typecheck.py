@@ -1,6 +1,7 @@
 """Types of expressions, and the checks of Prometheus' parser.checkAST with its texts.
 
-The tree's height is bounded by the parser (`parser.HEIGHT_MAX`), so that recursion here is safe.
+The tree's height is bounded by the parser (`parser.HEIGHT_MAX`), so that recursion here is safe; chains of binary
+operators, which may be longer, are walked in loops.
 """
 
 from dataclasses import replace
@@ -28,6 +29,7 @@ from meterhall.promql.position import parse_error, utf8
 from meterhall.promql.signatures import FUNCTIONS
 from meterhall.promql.strings import quote_text
 from meterhall.promql.tokens import COMPARISONS, SET_OPERATORS
+from meterhall.promql.walk import left_spine
 
 _DOCUMENTED = {ValueType.VECTOR: "instant vector", ValueType.MATRIX: "range vector"}
 _OPERANDS = (ValueType.SCALAR, ValueType.VECTOR)
@@ -50,9 +52,10 @@ def value_type(expr: Expr) -> ValueType:
         case Call():
             return FUNCTIONS[expr.func].result
         case BinaryExpr():
-            sides = (value_type(expr.lhs), value_type(expr.rhs))
-            both = sides == (ValueType.SCALAR, ValueType.SCALAR)
-            return ValueType.SCALAR if both else ValueType.VECTOR
+            innermost, links = left_spine(expr)
+            operands = (innermost, *(link.rhs for link in links))
+            scalars = all(value_type(operand) is ValueType.SCALAR for operand in operands)
+            return ValueType.SCALAR if scalars else ValueType.VECTOR
 
 
 def documented(kind: ValueType) -> str:
@@ -199,7 +202,13 @@ class _Checker:
             raise self._error(selector, f"metric name must not be set twice: {both}")
 
     def _binary(self, expr: BinaryExpr) -> tuple[Expr, ValueType]:
-        lhs, left = self.check(expr.lhs)
+        innermost, links = left_spine(expr)
+        checked, kind = self.check(innermost)
+        for link in links:
+            checked, kind = self._link(link, checked, kind)
+        return checked, kind
+
+    def _link(self, expr: BinaryExpr, lhs: Expr, left: ValueType) -> tuple[Expr, ValueType]:
         rhs, right = self.check(expr.rhs)
         self._operator(expr, left, right)
         for side, kind in ((expr.lhs, left), (expr.rhs, right)):

@@ -48,3 +48,17 @@ def selectors(expr: Expr) -> Iterator[VectorSelector]:
     for node in descend(expr):
         if isinstance(node, VectorSelector):
             yield node
+
+
+def left_spine(expr: BinaryExpr) -> tuple[Expr, list[BinaryExpr]]:
+    """The operand at the far left of a chain, and the operations from the inside out.
+
+    A chain may be thousands of operators long: whoever walks trees must loop along it.
+    """
+    links = []
+    node: Expr = expr
+    while isinstance(node, BinaryExpr):
+        links.append(node)
+        node = node.lhs
+    links.reverse()
+    return node, links

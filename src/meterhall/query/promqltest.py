@@ -29,7 +29,7 @@ from meterhall.promql.nodes import (
 )
 from meterhall.promql.parser import parse_expr
 from meterhall.promql.signatures import ALL_FEATURES
-from meterhall.promql.walk import descend
+from meterhall.promql.walk import descend, left_spine
 from meterhall.query.budget import Budget, QueryLimits
 from meterhall.query.engine import Engine, EngineOptions
 from meterhall.query.fixed import FixedReader, Samples
@@ -259,20 +259,31 @@ def _pinned(expr: Expr, time_ms: int) -> Expr:
         case NumberLiteral() | StringLiteral():
             return expr
         case VectorSelector():
-            return expr if expr.at_ms is not None else replace(expr, at_ms=time_ms, at_edge=None)
+            return _pinned_vector(expr, time_ms)
         case SubqueryExpr():
             return expr if expr.at_ms is not None else replace(expr, at_ms=time_ms, at_edge=None)
         case MatrixSelector():
-            vector = expr.vector
-            if vector.at_ms is not None:
-                return expr
-            return replace(expr, vector=replace(vector, at_ms=time_ms, at_edge=None))
+            return replace(expr, vector=_pinned_vector(expr.vector, time_ms))
         case ParenExpr() | UnaryExpr():
             return replace(expr, expr=_pinned(expr.expr, time_ms))
         case BinaryExpr():
-            return replace(expr, lhs=_pinned(expr.lhs, time_ms), rhs=_pinned(expr.rhs, time_ms))
+            return _pinned_chain(expr, time_ms)
         case AggregateExpr():
             param = None if expr.param is None else _pinned(expr.param, time_ms)
             return replace(expr, expr=_pinned(expr.expr, time_ms), param=param)
         case Call():
             return replace(expr, args=tuple(_pinned(arg, time_ms) for arg in expr.args))
+
+
+def _pinned_vector(selector: VectorSelector, time_ms: int) -> VectorSelector:
+    if selector.at_ms is not None:
+        return selector
+    return replace(selector, at_ms=time_ms, at_edge=None)
+
+
+def _pinned_chain(expr: BinaryExpr, time_ms: int) -> Expr:
+    innermost, links = left_spine(expr)
+    tree = _pinned(innermost, time_ms)
+    for link in links:
+        tree = replace(link, lhs=tree, rhs=_pinned(link.rhs, time_ms))
+    return tree
