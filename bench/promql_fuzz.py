@@ -57,7 +57,8 @@ def _values(name: str, count: int, rng: np.random.Generator) -> np.ndarray:
     if name == "odd":
         choices = [0.0, -0.0, 1.0, -1.0, 2.0, NAN, np.inf, -np.inf, 0.1]
         return rng.choice(choices, count, p=[0.2, 0.05, 0.3, 0.1, 0.2, 0.03, 0.02, 0.02, 0.08])
-    return rng.choice([1e300, -1e300, 1e-300, 1e16, 1.0, 9.9e307, -9.9e307], count)
+    # No two alike: sums that cancel depend on the order in the store.
+    return rng.choice([1e300, -1e300, 9.9e307, -9.9e307], count) * rng.uniform(0.5, 1, count)
 
 
 def _samples(
@@ -161,7 +162,9 @@ class Generator:
         kind = self._random.random()
         if kind < 0.15:
             op = self._pick("topk", "bottomk", "quantile")
-            return f"{op}{self._grouping()} ({self._scalar(depth)}, {self._vector(depth)})"
+            # Which of equal elements are picked depends on the order in the store: avoid equals.
+            operand = self._vector(depth) if op == "quantile" else self._pick("g", "deriv(g[5m])")
+            return f"{op}{self._grouping()} ({self._scalar(depth)}, {operand})"
         if kind < 0.2:
             return f'count_values{self._grouping()} ("v", {self._vector(depth)})'
         return f"{self._pick(*AGGREGATIONS)}{self._grouping()} ({self._vector(depth)})"
@@ -176,7 +179,7 @@ class Generator:
         flag = " bool" if op in COMPARISON and self._random.random() < 0.5 else ""
         side = ""
         if on and self._random.random() < 0.5:
-            side = self._pick("group_left", "group_right", "group_left(k)", "group_right(k)")
+            side = self._pick("group_left()", "group_right()", "group_left(k)", "group_right(k)")
         return f"({left}) {op}{flag} {on} {side} ({right})"
 
     def _with_scalar(self, depth: int) -> str:
@@ -187,12 +190,10 @@ class Generator:
         return f"{sides[0]} {op}{flag} {sides[1]}"
 
     def _special(self, depth: int) -> str:
-        kind = self._random.randrange(5)
+        # histogram_fraction is left out: 3.5 gives NaN for what 3.14 can answer.
+        kind = self._random.choice((0, 2, 3, 4))
         if kind == 0:
             return f"histogram_quantile({self._scalar(depth)}, {self._buckets(depth)})"
-        if kind == 1:
-            bounds = f"{self._scalar(0)}, {self._scalar(0)}"
-            return f"histogram_fraction({bounds}, {self._buckets(depth)})"
         if kind == 2:
             return f'label_replace({self._vector(depth)}, "n", "$1-$2", "j", "(.)(.?)")'
         if kind == 3:

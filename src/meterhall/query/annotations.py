@@ -1,6 +1,7 @@
 """Warnings and infos of a query, in Prometheus' words (util/annotations/annotations.go).
 
-A text is kept once, with the position of the expression that caused it as `(line:col)`.
+A text is kept once, with the position `(line:col)` of the last expression that caused it: Prometheus keys
+them without the position.
 """
 
 from dataclasses import dataclass
@@ -15,18 +16,6 @@ _QUANTILE_DOC = (
 )
 
 
-@dataclass(slots=True)
-class _Monotonicity:
-    """What all repairs of one histogram_quantile call for one metric name have in common."""
-
-    bucket_min: float
-    bucket_max: float
-    diff_max: float
-    count: int
-    first_ms: int
-    last_ms: int
-
-
 @dataclass(frozen=True, slots=True)
 class Repairs:
     """Buckets that one kernel run raised to be monotonic: their bounds, the largest step, the times."""
@@ -38,26 +27,46 @@ class Repairs:
     first_ms: int
     last_ms: int
 
+    def merged(self, other: "Repairs") -> "Repairs":
+        """Both together."""
+        return Repairs(
+            min(self.bucket_min, other.bucket_min),
+            max(self.bucket_max, other.bucket_max),
+            max(self.diff_max, other.diff_max),
+            self.count + other.count,
+            min(self.first_ms, other.first_ms),
+            max(self.last_ms, other.last_ms),
+        )
+
 
 class Annotations:
     """Collects the annotations of one query over `text`."""
 
     def __init__(self, text: str) -> None:
         self._text = text.encode()
-        self._warnings: dict[str, None] = {}
-        self._infos: dict[str, None] = {}
-        self._repairs: dict[tuple[str, Span], _Monotonicity] = {}
+        self._warnings: dict[str, Span] = {}
+        self._infos: dict[str, Span] = {}
+        self._repairs: dict[str, tuple[Repairs, Span]] = {}
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Each warning once, in order of appearance."""
-        return tuple(self._warnings)
+        return tuple(
+            f"PromQL warning: {words} ({self._position(span)})"
+            for words, span in self._warnings.items()
+        )
 
     @property
     def infos(self) -> tuple[str, ...]:
         """Each info once, in order of appearance."""
-        repaired = (self._repair_text(*key, entry) for key, entry in self._repairs.items())
-        return tuple(dict.fromkeys((*self._infos, *repaired)))
+        repaired = {
+            _repair_words(metric, repairs): span
+            for metric, (repairs, span) in self._repairs.items()
+        }
+        return tuple(
+            f"PromQL info: {words} ({self._position(span)})"
+            for words, span in (self._infos | repaired).items()
+        )
 
     def possible_non_counter(self, metric: str, span: Span) -> None:
         """rate() of a metric that is not named like a counter."""
@@ -96,29 +105,15 @@ class Annotations:
 
     def repaired_buckets(self, metric: str, span: Span, repairs: Repairs) -> None:
         """Classic buckets whose counts decreased with growing `le`; merged per metric and call."""
-        known = self._repairs.get((metric, span))
-        if known is None:
-            self._repairs[metric, span] = _Monotonicity(
-                repairs.bucket_min,
-                repairs.bucket_max,
-                repairs.diff_max,
-                repairs.count,
-                repairs.first_ms,
-                repairs.last_ms,
-            )
-            return
-        known.bucket_min = min(known.bucket_min, repairs.bucket_min)
-        known.bucket_max = max(known.bucket_max, repairs.bucket_max)
-        known.diff_max = max(known.diff_max, repairs.diff_max)
-        known.count += repairs.count
-        known.first_ms = min(known.first_ms, repairs.first_ms)
-        known.last_ms = max(known.last_ms, repairs.last_ms)
+        known = self._repairs.get(metric)
+        total = repairs if known is None else known[0].merged(repairs)
+        self._repairs[metric] = (total, span)
 
     def _warn(self, words: str, span: Span) -> None:
-        self._warnings[f"PromQL warning: {words} ({self._position(span)})"] = None
+        self._warnings[words] = span
 
     def _info(self, words: str, span: Span) -> None:
-        self._infos[f"PromQL info: {words} ({self._position(span)})"] = None
+        self._infos[words] = span
 
     def _position(self, span: Span) -> str:
         before = self._text[: span.start]
@@ -126,15 +121,15 @@ class Annotations:
         line_start = before.rfind(b"\n")
         return f"{line}:{span.start - line_start}"
 
-    def _repair_text(self, metric: str, span: Span, entry: _Monotonicity) -> str:
-        return (
-            "PromQL info: input to histogram_quantile needed to be fixed for monotonicity "
-            f"(see {_QUANTILE_DOC}){_for_metric(metric)}, from buckets "
-            f"{format_float(entry.bucket_min)} to {format_float(entry.bucket_max)}, "
-            f"with a max diff of {entry.diff_max:.2g}, over {entry.count} samples "
-            f"from {_rfc3339(entry.first_ms)} to {_rfc3339(entry.last_ms)} "
-            f"({self._position(span)})"
-        )
+
+def _repair_words(metric: str, repairs: Repairs) -> str:
+    return (
+        "input to histogram_quantile needed to be fixed for monotonicity "
+        f"(see {_QUANTILE_DOC}){_for_metric(metric)}, from buckets "
+        f"{format_float(repairs.bucket_min)} to {format_float(repairs.bucket_max)}, "
+        f"with a max diff of {repairs.diff_max:.2g}, over {repairs.count} samples "
+        f"from {_rfc3339(repairs.first_ms)} to {_rfc3339(repairs.last_ms)}"
+    )
 
 
 def format_float(value: float) -> str:

@@ -102,6 +102,10 @@ class Evaluator:
         assert isinstance(literal, StringLiteral), f"bug: {node!r} is no string"
         return literal.value
 
+    def is_invariant(self, node: Expr) -> bool:
+        """Whether a node is the same at every step."""
+        return node in self._invariance
+
     def range_vector(self, node: MatrixSelector | SubqueryExpr, steps: Steps) -> RangeVector:
         """The windows of a range vector."""
         if isinstance(node, MatrixSelector):
@@ -202,12 +206,12 @@ class Evaluator:
         parameter = None if node.param is None else self.scalar(node.param, steps)
         frame = self.vector(node.expr, steps)
         if parameter is None:
-            return aggregate.reduce(node, frame)
+            return aggregate.reduce(node, frame, self.budget)
         if node.op == "quantile":
-            return aggregate.quantile(node, frame, parameter, self.annotations)
+            return aggregate.quantile(node, frame, parameter, self.annotations, self.budget)
         if node.op == "limit_ratio":
             return aggregate.limit_ratio(node, frame, parameter, self.annotations)
-        return aggregate.pick(node, frame, parameter)
+        return aggregate.pick(node, frame, parameter, self.budget)
 
     def _call(self, node: Call, steps: Steps) -> Value:
         function = FUNCTIONS.get(node.func)

@@ -49,6 +49,8 @@ class Operands(Protocol):
 
     def text(self, node: Expr) -> str: ...
 
+    def is_invariant(self, node: Expr) -> bool: ...
+
     def range_vector(self, node: MatrixSelector | SubqueryExpr, steps: Steps) -> RangeVector: ...
 
     def sample_times(self, node: VectorSelector, steps: Steps) -> Frame: ...
@@ -72,8 +74,17 @@ class Invocation:
         return len(self.node.args)
 
     def argument_span(self, index: int) -> Span:
-        """Where an argument stands in the query."""
-        return self.node.args[index].span
+        """Where an argument stands in the query, as Prometheus tells it.
+
+        It has taken off an argument's parentheses by then, unless they are where a constant part
+        begins. A subquery's samples come without a position, which reads as 1:1.
+        """
+        node = self.node.args[index]
+        inner = unwrapped(node)
+        if isinstance(inner, SubqueryExpr):
+            return Span(0, 0)
+        constant = self.operands.is_invariant(node) and not self.operands.is_invariant(self.node)
+        return node.span if constant else inner.span
 
     def vector(self, index: int) -> Frame:
         """An instant vector argument."""

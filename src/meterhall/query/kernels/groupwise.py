@@ -14,15 +14,24 @@ from meterhall.query.kernels.over_time import sorted_quantile
 from meterhall.query.kernels.summation import Terms, doubtful, kahan_mean, kahan_sum
 from meterhall.query.kernels.windows import BoolArray, IndexArray
 
+# A part of an aggregation: so many rows of whole groups, or so many cells of a large group.
+_PART_ROWS = 512
+_PART_CELLS = 1 << 22
+# From so many steps on, a few operations on each row beat one pass in extended precision.
+_COMPENSATED_STEPS_MIN = 256
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Members:
-    """Rows in group order: group g is `values[bounds[g] : bounds[g + 1]]`; `order` names the old rows."""
+    """Rows in group order: group g is `values[bounds[g] : bounds[g + 1]]`.
+
+    `counts[G, T]` are the points of each group at each step.
+    """
 
     values: ValueArray
     present: BoolArray | None
     bounds: IndexArray
-    order: IndexArray
+    counts: IndexArray
 
     @property
     def groups(self) -> int:
@@ -36,22 +45,75 @@ class Members:
             yield group, slice(edges[group], edges[group + 1])
 
 
-def members(
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Some groups at some steps: `rows` are where the members stand in the ungrouped matrix."""
+
+    groups: slice
+    steps: slice
+    rows: IndexArray
+    members: Members
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grouped:
+    """A matrix whose rows belong to groups; `order` lists the rows group by group, `bounds` cuts it."""
+
+    values: ValueArray
+    present: BoolArray | None
+    order: IndexArray
+    bounds: IndexArray
+
+    @property
+    def groups(self) -> int:
+        """Number of groups; each has at least one row."""
+        return len(self.bounds) - 1
+
+    def parts(self) -> Iterator[Part]:
+        """Everything, in parts that fit a cache: whole groups, of large groups some steps at a time."""
+        edges = self.bounds.tolist()
+        begin = 0
+        while begin < self.groups:
+            end = begin + 1
+            while end < self.groups and edges[end + 1] - edges[begin] <= _PART_ROWS:
+                end += 1
+            rows = self.order[edges[begin] : edges[end]]
+            span = max(1, _PART_CELLS // len(rows))
+            for first in range(0, self.values.shape[1], span):
+                steps = slice(first, first + span)
+                yield Part(slice(begin, end), steps, rows, self._members(rows, steps, begin, end))
+            begin = end
+
+    def _members(self, rows: IndexArray, steps: slice, begin: int, end: int) -> Members:
+        values = self.values[rows, steps]
+        present = None if self.present is None else self.present[rows, steps]
+        bounds = self.bounds[begin : end + 1] - self.bounds[begin]
+        return Members(values, present, bounds, _counts(present, bounds, values.shape[1]))
+
+
+def grouped(
     values: ValueArray, present: BoolArray | None, group_of: IndexArray, groups: int
-) -> Members:
-    """Rows sorted by group."""
+) -> Grouped:
+    """Rows by group, in their order within each."""
     order = np.argsort(group_of, kind="stable")
     bounds = np.searchsorted(group_of[order], np.arange(groups + 1))
-    if (np.diff(order) == 1).all():
-        return Members(values, present, bounds, order)
-    return Members(values[order], None if present is None else present[order], bounds, order)
+    return Grouped(values, present, order, bounds)
+
+
+def _counts(present: BoolArray | None, bounds: IndexArray, steps: int) -> IndexArray:
+    """Points of each group at each step; counted only at steps where one is missing."""
+    sizes = np.broadcast_to(np.diff(bounds)[:, None], (len(bounds) - 1, steps))
+    if present is None:
+        return sizes
+    holes = np.flatnonzero(~present.all(axis=0))
+    found = sizes.copy()
+    found[:, holes] = np.add.reduceat(present[:, holes], bounds[:-1], axis=0, dtype=np.int64)
+    return found
 
 
 def counts(rows: Members) -> IndexArray:
     """Points of each group at each step, [G, T]."""
-    if rows.present is None:
-        return np.broadcast_to(np.diff(rows.bounds)[:, None], (rows.groups, rows.values.shape[1]))
-    return np.add.reduceat(rows.present, rows.bounds[:-1], axis=0, dtype=np.int64)
+    return rows.counts
 
 
 def sums(rows: Members) -> ValueArray:
@@ -66,20 +128,46 @@ def means(rows: Members) -> ValueArray:
 
 def _totals(rows: Members, *, mean: bool) -> ValueArray:
     values = rows.values if rows.present is None else np.where(rows.present, rows.values, 0.0)
-    result = np.empty((rows.groups, values.shape[1]))
-    number = counts(rows)
-    for group, part in rows.slices():
-        extended = values[part].astype(np.longdouble)
-        total = extended.sum(axis=0)
-        unsure = doubtful(total, np.abs(extended).sum(axis=0)) & (number[group] > 0)
-        if mean:
-            total = total / number[group]
-        result[group] = total.astype(np.float64)
-        if unsure.any():
-            steps = np.flatnonzero(unsure)
-            exact = kahan_mean if mean else kahan_sum
-            result[group, steps] = exact(_terms(rows, part, steps), steps.shape)
+    number = rows.counts
+    if values.shape[1] >= _COMPENSATED_STEPS_MIN:
+        total, carry = _compensated(values, rows)
+        result = total / number + carry / number if mean else total + carry
+        # Its corrections are Neumaier's bit for bit, unless something is or became infinite.
+        unsure = ~np.isfinite(result)
+    else:
+        extended = values.astype(np.longdouble)
+        sums_of = np.add.reduceat(extended, rows.bounds[:-1], axis=0)
+        sizes = np.add.reduceat(np.abs(extended), rows.bounds[:-1], axis=0)
+        result = (sums_of / number if mean else sums_of).astype(np.float64)
+        unsure = doubtful(sums_of, sizes)
+    unsure &= number > 0
+    if unsure.any():
+        exact = kahan_mean if mean else kahan_sum
+        for group, part in rows.slices():
+            steps = np.flatnonzero(unsure[group])
+            if len(steps):
+                result[group, steps] = exact(_terms(rows, part, steps), steps.shape)
     return result
+
+
+def _compensated(values: ValueArray, rows: Members) -> tuple[ValueArray, ValueArray]:
+    """Sums and their lost low parts, row by row, by Knuth's branch-free two-sum."""
+    total = np.empty((rows.groups, values.shape[1]))
+    carry = np.zeros(total.shape)
+    new, shift, low = np.empty(total.shape[1]), np.empty(total.shape[1]), np.empty(total.shape[1])
+    for group, part in rows.slices():
+        old, lost = total[group], carry[group]
+        old[:] = values[part.start]
+        for row in values[part.start + 1 : part.stop]:
+            np.add(old, row, out=new)
+            np.subtract(new, old, out=shift)
+            np.subtract(row, shift, out=low)
+            np.subtract(new, shift, out=shift)
+            np.subtract(old, shift, out=shift)
+            np.add(low, shift, out=low)
+            np.add(lost, low, out=lost)
+            old[:] = new
+    return total, carry
 
 
 def _terms(rows: Members, part: slice, steps: IndexArray) -> Terms:
@@ -122,7 +210,7 @@ def variances(rows: Members) -> ValueArray:
 def quantiles(rows: Members, at: ValueArray) -> ValueArray:
     """Quantiles of each group, `at[T]` per step, [G, T]."""
     result = np.empty((rows.groups, rows.values.shape[1]))
-    number = counts(rows)
+    number = rows.counts
     for group, part in rows.slices():
         block = rows.values[part]
         if rows.present is not None:
