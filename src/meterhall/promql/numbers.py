@@ -105,7 +105,7 @@ def parse_number(literal: str) -> tuple[float, str]:
     if whole is not None and whole <= _INT64_MAX:
         return sign * float(whole), ""
     # Python's float takes blanks and digits of all scripts, which Go does not.
-    if not set(bare) <= _PLAIN or not _underscores_fit(bare):
+    if bare[:1] in ("+", "-") or not set(bare) <= _PLAIN or not _underscores_fit(bare):
         return 0.0, f'strconv.ParseFloat: parsing "{literal}": invalid syntax'
     try:
         value = float(bare.replace("_", ""))
