@@ -31,6 +31,7 @@ from meterhall.promql.tokens import COMPARISONS, SET_OPERATORS
 from meterhall.promql.walk import left_spine
 
 _DOCUMENTED = {ValueType.VECTOR: "instant vector", ValueType.MATRIX: "range vector"}
+_BLANKS = (b" ", b"\t", b"\n", b"\r")
 _OPERANDS = (ValueType.SCALAR, ValueType.VECTOR)
 _SCALAR_PARAM = frozenset(("topk", "bottomk", "quantile", "limitk", "limit_ratio"))
 
@@ -232,7 +233,7 @@ class _Checker:
     def _operator_at(self, expr: BinaryExpr) -> int:
         encoded = utf8(self._text)
         at = expr.lhs.span.end
-        while encoded[at : at + 1].isspace():
+        while encoded[at : at + 1] in _BLANKS:
             at += 1
         return at
 
