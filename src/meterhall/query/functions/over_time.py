@@ -35,14 +35,14 @@ def quantile_over_time(call: Invocation) -> Value:
         lambda windows: (over_time.quantile(windows, at), windows.count > 0),
     )
     # Prometheus looks at the quantile only where there is something to take it of.
-    note_invalid_quantiles(call, at[frame.mask().any(axis=0)])
+    note_invalid_quantiles(call, at[frame.mask().any(axis=0)], 0)
     return nameless(frame)
 
 
-def note_invalid_quantiles(call: Invocation, at: ValueArray) -> None:
-    """Warn of each distinct quantile outside [0, 1] of the first argument."""
+def note_invalid_quantiles(call: Invocation, at: ValueArray, argument: int) -> None:
+    """Warn of each distinct quantile outside [0, 1] of an argument."""
     for value in np.unique(at[~((at >= 0) & (at <= 1))]).tolist():
-        call.annotations.invalid_quantile(value, call.argument_span(0))
+        call.annotations.invalid_quantile(value, call.argument_span(argument))
 
 
 def _one(windows: Windows) -> ValueArray:
