@@ -156,17 +156,20 @@ class TenantHead:
             self._group_of_clock.setdefault(definition.clock, group)
         columns: list[int] = []
         numbers: list[int] = []
+        fresh: dict[int, int] = {}
         for column, labels in zip(definition.columns, definition.labels, strict=True):
             number = self.index.find(labels)
             if number is None:
                 number = self.index.add(labels)
-                self._set_refs([number], group.number, [column])
-            elif (self._ref(number) >> _COLUMN_BITS) != group.number:
+                fresh[number] = column
+            elif number not in fresh and (self._ref(number) >> _COLUMN_BITS) != group.number:
                 # The series came back after a rest and is in a newer group.
                 self._aliases[(group.number << _COLUMN_BITS) | column] = self._ref(number)
                 continue
             columns.append(column)
             numbers.append(number)
+        if fresh:
+            self._set_refs(list(fresh), group.number, list(fresh.values()))
         group.restore(columns, numbers)
 
     def replay(self, row: GroupRow) -> bool:
