@@ -169,6 +169,6 @@ def _freeze(head: TenantHead, end_ms: int) -> list[Frozen]:
         for group in head.groups.values():
             view = group.begin_flush(end_ms)
             if view is not None:
-                labels = [head.index.labels(number) for number in group.series.tolist()]
+                labels = head.index.labels(group.series.tolist())
                 parts.append(Frozen(head, group, labels, view))
     return parts

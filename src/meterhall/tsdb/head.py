@@ -126,7 +126,7 @@ class TenantHead:
             first = group.add(fresh)
             columns = range(first, first + len(fresh))
             self._set_refs(fresh, group.number, columns)
-            labels_of = [self.index.labels(number) for number in fresh]
+            labels_of = self.index.labels(fresh)
             definition = Definition(self.tenant, group.number, clock, columns, labels_of)
         return self._refs[np.asarray(numbers, np.int64)], definition
 
@@ -218,7 +218,7 @@ class TenantHead:
         """What a fresh log segment must define so that older ones can go."""
         for group in self.groups.values():
             columns, slots = group.live_columns()
-            labels = [self.index.labels(number) for number in group.series[slots].tolist()]
+            labels = self.index.labels(group.series[slots].tolist())
             if labels:
                 yield Definition(self.tenant, group.number, group.clock, columns.tolist(), labels)
 
@@ -328,7 +328,7 @@ class TenantHead:
         return group
 
     def _labels(self, group: Group, slots: Slots) -> list[Labels]:
-        return [self.index.labels(number) for number in group.series[slots].tolist()]
+        return self.index.labels(group.series[slots].tolist())
 
     def _by_group(self, numbers: NDArray[np.uint32]) -> Iterator[tuple[Group, Slots]]:
         refs = np.sort(self._refs[numbers])
