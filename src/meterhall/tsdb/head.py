@@ -36,12 +36,13 @@ from meterhall.model.samples import (
     ValueArray,
 )
 from meterhall.model.tenant import Tenant
-from meterhall.tsdb.group import Group, GroupView, Slots
+from meterhall.tsdb.group import Group, GroupView
 from meterhall.tsdb.index import HeadIndex
 from meterhall.tsdb.matching import match
 from meterhall.tsdb.merging import runs
 from meterhall.tsdb.refusals import duplicate
 from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.side import Slots
 from meterhall.tsdb.wal import NO_TIME
 from meterhall.tsdb.wal_format import Definition, GroupRow
 
