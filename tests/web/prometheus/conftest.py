@@ -2,17 +2,16 @@
 
 import http.client
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-import uvicorn
 from starlette.applications import Starlette
+from tests.web.listening import listening
 from tests.web.prometheus.samples import SAMPLE_DATA, Series, write_body
 
 from meterhall.app.clock import SystemClock
@@ -29,7 +28,6 @@ from meterhall.tsdb.store import EmbeddedStore
 from meterhall.web.asgi import create_app
 from meterhall.web.prometheus.api import PrometheusApi
 from meterhall.web.prometheus.call import Backend, PrometheusSettings
-from meterhall.web.slow_clients import HeadTimeoutProtocol, SlowClientSettings
 
 REGIONS = ("kr", "jp")
 
@@ -107,36 +105,6 @@ class Served:
         assert answer.status == 204, answer
 
 
-class _QuietServer(uvicorn.Server):
-    def install_signal_handlers(self) -> None:
-        """The test process keeps its own."""
-
-
-def _start(app: Any, patience: SlowClientSettings) -> tuple[uvicorn.Server, threading.Thread, int]:
-    protocol = type("Protocol", (HeadTimeoutProtocol,), {"bounds": patience})
-    config = uvicorn.Config(
-        app,
-        host="127.0.0.1",
-        port=0,
-        loop="uvloop",
-        http=protocol,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=60,
-    )
-    server = _QuietServer(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started:
-        assert time.monotonic() < deadline
-        assert thread.is_alive()
-        time.sleep(0.01)
-    return server, thread, server.servers[0].sockets[0].getsockname()[1]
-
-
 Serve = Callable[..., Served]
 
 
@@ -144,9 +112,7 @@ def _server_factory(directory: Path) -> Iterator[Serve]:
     closing: list[Callable[[], None]] = []
     clock = SystemClock()
 
-    def serve(
-        settings: PrometheusSettings | None = None, patience: SlowClientSettings | None = None
-    ) -> Served:
+    def serve(settings: PrometheusSettings | None = None) -> Served:
         folder = directory / str(len(closing))
         folder.mkdir()
         store = EmbeddedStore(folder / "tsdb", StoreSettings(retention_ms=10**13), clock)
@@ -164,7 +130,8 @@ def _server_factory(directory: Path) -> Iterator[Serve]:
         )
         api = PrometheusApi(backend, control.access)
         app = create_app(Starlette(), api, "test")
-        server, thread, port = _start(app, patience or SlowClientSettings())
+        stack = ExitStack()
+        port = stack.enter_context(listening(app))
         served = Served(port, backend, control)
         for name in ("a", "b"):
             made = control.projects.create(name)
@@ -176,8 +143,7 @@ def _server_factory(directory: Path) -> Iterator[Serve]:
                 ).secret
 
         def close() -> None:
-            server.should_exit = True
-            thread.join(20)
+            stack.close()
             api.close()
             control.close()
             store.close()
