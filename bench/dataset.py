@@ -428,7 +428,7 @@ def _held(fleet: Fleet, template: Template, scrapes: str) -> Values:
 def _held_sum(fleet: Fleet, template: Template, scrapes: str) -> Values:
     random, _ = _draw(fleet, template)
     draws = random.lognormal(-9, 0.7, (fleet.hosts, fleet.scrapes // int(scrapes) + 1))
-    sums = np.round(np.cumsum(draws, axis=1), 9)
+    sums: Values = np.cumsum(draws, axis=1).round(9)
     return np.repeat(sums, int(scrapes), axis=1)[:, : fleet.scrapes]
 
 

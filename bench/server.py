@@ -7,6 +7,7 @@ import http.client
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import orjson
 from bench.system import HOST, BenchError, System, free_port
 
 REGION = "kr"
+_NOTICED_SECONDS_MAX = 15.0
 
 
 class Meterhall(System):
@@ -54,7 +56,20 @@ class Meterhall(System):
             made = self.manage("projects", "create", "bench")
             self.project = made["projectId"]
             self.headers = {"X-TC-APP-KEY": made["appkey"]}
+            self._wait_until_known()
         return seconds
+
+    def _wait_until_known(self) -> None:
+        """A running server notices within five seconds what another process has changed."""
+        deadline = time.monotonic() + _NOTICED_SECONDS_MAX
+        while True:
+            try:
+                self.fetch("/api/v1/query", {"query": "1"})
+                return
+            except BenchError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def clean(self) -> None:
         self.project = ""

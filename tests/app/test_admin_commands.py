@@ -4,29 +4,15 @@ import json
 import re  # Reads our own tables back.
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 
-from meterhall.app import admin_commands
+from meterhall.app.cli import main
 from meterhall.app.clock import SystemClock
+from meterhall.app.control_plane import CONTROL_FILE
 from meterhall.control.database import sqlite_url
 from meterhall.control.plane import open_control_plane
 from meterhall.control.settings import ControlSettings
-
-
-@click.group()
-def main() -> None:
-    """Stands in for the whole command."""
-
-
-for _group in (
-    admin_commands.projects,
-    admin_commands.keys,
-    admin_commands.hosts,
-    admin_commands.db,
-):
-    main.add_command(_group)
 
 
 class Shell:
@@ -137,9 +123,18 @@ def test_data_and_config_exclude_each_other(shell: Shell, tmp_path: Path) -> Non
     assert shell.run("projects", "list", "--config", str(config)).exit_code == 2
 
 
+def test_a_configuration_file_says_where(shell: Shell, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f'[storage]\ndata = "{tmp_path / "elsewhere"}"\n')
+    runner = CliRunner()
+    made = runner.invoke(main, ["projects", "create", "shop", "--config", str(config)])
+    assert made.exit_code == 0, made.output
+    assert (tmp_path / "elsewhere" / CONTROL_FILE).exists()
+
+
 def test_commands_work_while_a_server_runs(shell: Shell) -> None:
     shell.data.mkdir()
-    url = sqlite_url(shell.data / admin_commands.DATABASE_FILE)
+    url = sqlite_url(shell.data / CONTROL_FILE)
     server = open_control_plane(url, ControlSettings(), SystemClock())
     try:
         made = shell.json("projects", "create", "shop")
@@ -156,6 +151,6 @@ def test_upgrade_says_what_it_did(shell: Shell) -> None:
 
 def test_a_damaged_database_is_one_sentence(shell: Shell) -> None:
     shell.data.mkdir()
-    (shell.data / admin_commands.DATABASE_FILE).write_bytes(b"not a database" * 100)
+    (shell.data / CONTROL_FILE).write_bytes(b"not a database" * 100)
     assert "not a database" in shell.fails("projects", "list")
     assert "not a database" in shell.fails("db", "upgrade")

@@ -77,6 +77,9 @@ def endless(head: bytes, piece: bytes, pause_s: float = 0.0) -> Script:
     return script
 
 
+ZEROS = bytes(16 * 1024 * 1024)
+
+
 def bomb(decoded_bytes: int) -> Script:
     """A gzip body that inflates to `decoded_bytes` of zeros, made while it is sent."""
 
@@ -87,9 +90,8 @@ def bomb(decoded_bytes: int) -> Script:
             b"Connection: close\r\n\r\n"
         )
         packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-        zeros = bytes(16 * 1024 * 1024)
-        for _ in range(decoded_bytes // len(zeros)):
-            writer.write(packer.compress(zeros))
+        for _ in range(decoded_bytes // len(ZEROS)):
+            writer.write(packer.compress(ZEROS))
             await writer.drain()
             # drain() only yields when the buffer is full; the reader lives on the same loop.
             await asyncio.sleep(0)

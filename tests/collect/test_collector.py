@@ -24,6 +24,7 @@ from meterhall.ingest.limits import ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.scrape import ScrapeSession
 from meterhall.model.errors import StoreUnavailable
+from meterhall.model.tenant import Tenant
 from meterhall.telemetry.metrics import SCRAPES
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.store import EmbeddedStore
@@ -279,7 +280,10 @@ def test_another_path_or_interval_leaves_no_gap(tmp_path):
             Rig(tmp_path, make_target(port=port)) as rig,
         ):
             await until(lambda: rig.latest("a"))
+            await until(lambda: rig.health() == ["up"])
             rig.inventory.set(make_target(port=port, metrics_path="/other", interval_ms=400))
+            await until(lambda: rig.collector.targets(TENANT)[0].target.interval_ms == 400)
+            assert rig.health() == ["up"]
             await until(lambda: any(b"GET /other " in request for request in requests))
             await until(lambda: len(rig.values("a")) >= 3)
             assert "stale" not in rig.values("up")
@@ -456,6 +460,16 @@ def test_a_new_target_is_collected_at_once_and_the_first_ones_at_their_ticks(tmp
                 rig.inventory.set(host, first, added)
                 await until(lambda: rig.inventory.last("added") == ("NORMAL", 0, None))
                 assert rig.inventory.last(first.target_id) is None
+                urls = {
+                    state.target.target_id: state.scrape_url
+                    for state in rig.collector.targets(TENANT)
+                }
+                assert urls == {
+                    "host": "builtin:/metrics",
+                    first.target_id: f"http://127.0.0.1:{port}/metrics",
+                    "added": f"http://127.0.0.1:{port}/metrics",
+                }
+                assert rig.collector.targets(Tenant("kr", "another")) == []
 
     running(scenario())
 

@@ -166,6 +166,35 @@ def test_sqlite_is_durable_and_checks_references(tmp_path: Path) -> None:
     }
 
 
+def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
+    """Ids are printed once their commit has returned; after kill -9 each of them is there."""
+    program = (
+        "import sys\n"
+        "from meterhall.app.clock import SystemClock\n"
+        "from meterhall.control.plane import open_control_plane\n"
+        "from meterhall.control.settings import ControlSettings\n"
+        "control = open_control_plane(sys.argv[1], ControlSettings(), SystemClock())\n"
+        "while True:\n"
+        "    print(control.projects.create('shop').project.project_id, flush=True)\n"
+    )
+    url = sqlite_url(tmp_path / "control.db")
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, url], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    acknowledged = {child.stdout.readline().strip() for _ in range(20)}
+    child.kill()
+    acknowledged |= {line.strip() for line in child.stdout if line.endswith("\n")}
+    child.stdout.close()
+    child.wait()
+    database = open_database(url)
+    with database.read() as connection:
+        stored = set(connection.execute(text("SELECT id FROM projects")).scalars())
+    database.close()
+    assert len(acknowledged) >= 20
+    assert acknowledged <= stored
+
+
 def test_every_table_is_there(database: Database) -> None:
     with database.read() as connection:
         names = set(inspect(connection).get_table_names())

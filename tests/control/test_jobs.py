@@ -1,5 +1,6 @@
 """Workspaces."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -48,12 +49,15 @@ def test_names_are_unique_within_project_and_region(control: Control, job: Job) 
         assert control.jobs.create(project_id, draft).name == draft.name
 
 
-def test_fifty_at_once_make_one(control: Control, project_id: str) -> None:
-    """S21: the unique name holds under a race."""
+def test_fifty_at_once_make_one(
+    control: Control, project_id: str, open_control: Callable[..., Control]
+) -> None:
+    """S21: the unique name holds under a race, between two servers on one database too."""
+    servers = [control, open_control()]
 
-    def create(_: int) -> str:
+    def create(number: int) -> str:
         try:
-            return control.jobs.create(project_id, JobDraft("kr", "api", "/m")).name
+            return servers[number % 2].jobs.create(project_id, JobDraft("kr", "api", "/m")).name
         except ControlError as error:
             return error.code
 

@@ -1,5 +1,6 @@
 """Collection targets."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -93,8 +94,11 @@ def test_reserved_jobs_do_not_count_and_take_no_targets(control: Control) -> Non
     assert refused(control, reserved, local.host_id, 6) == "SYSTEM_RESERVED_JOB"
 
 
-def test_fifty_at_once_leave_exactly_five(control: Control, project_id: str, host: Host) -> None:
-    """S21: the quota holds under a race, over several jobs."""
+def test_fifty_at_once_leave_exactly_five(
+    control: Control, project_id: str, host: Host, open_control: Callable[..., Control]
+) -> None:
+    """S21: the quota holds under a race, over several jobs, between two servers on one database too."""
+    servers = [control, open_control()]
     refs = [
         JobRef(project_id, control.jobs.create(project_id, JobDraft("kr", name, "/m")).job_id)
         for name in ("a", "b", "c")
@@ -102,7 +106,9 @@ def test_fifty_at_once_leave_exactly_five(control: Control, project_id: str, hos
 
     def create(number: int) -> str:
         try:
-            control.targets.create(refs[number % 3], TargetDraft(host.host_id, 1 + number))
+            servers[number % 2].targets.create(
+                refs[number % 3], TargetDraft(host.host_id, 1 + number)
+            )
         except ControlError as error:
             return error.code
         return "made"

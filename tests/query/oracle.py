@@ -40,6 +40,10 @@ class OracleError(Exception):
     """The expression fails at this step."""
 
 
+class Undecided(Exception):
+    """The definition alone does not say: the result depends on how a double overflows."""
+
+
 @dataclass(frozen=True)
 class World:
     series: Sequence[Series]
@@ -184,6 +188,8 @@ def _extreme(values: Sequence[float], greatest: bool) -> float:
 def _variance(values: Sequence[float]) -> float:
     if not all(map(math.isfinite, values)):
         return NAN
+    if max(map(abs, values)) > 1e150:
+        raise Undecided
     return float(statistics.pvariance([Fraction(v) for v in values]))
 
 
@@ -303,7 +309,7 @@ def _group_key(node: AggregateExpr, labels: Labels) -> Labels:
 def _aggregate(world: World, node: AggregateExpr, now: int) -> Vector:
     vector = evaluate(world, node.expr, now)
     parameter = NAN if node.param is None else evaluate(world, node.param, now)
-    if node.op in ("topk", "bottomk") and not math.isfinite(parameter):
+    if node.op in ("topk", "bottomk") and not abs(parameter) < 2**63:
         raise OracleError("overflows int64")
     groups: dict[Labels, Vector] = {}
     for labels, value in vector:

@@ -6,6 +6,7 @@ Figures: `docs/adr/0005-one-process.md`.
 import contextlib
 import ctypes
 import os
+import resource
 import sys
 
 # A thread that computes in Python holds the lock for this long before the event loop gets its turn.
@@ -18,6 +19,10 @@ _TRIM_BYTES, _TOP_PAD_BYTES, _MMAP_BYTES = 256 << 20, 16 << 20, 64 << 20
 
 def tune() -> None:
     """Favours short waits of the event loop, and reuse of memory over returning it."""
+    # Each target keeps a connection open; the usual soft limit of 1,024 would end at a thousand.
+    _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     # Matrix products here are small; BLAS threads would fight the worker threads for the cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

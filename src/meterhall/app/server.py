@@ -18,11 +18,12 @@ from meterhall.app.setting_types import ListenAddress
 from meterhall.app.wiring import Service
 from meterhall.model.errors import ConfigError
 from meterhall.telemetry import heartbeat
-from meterhall.web.listener import ListenerSettings, bounded_protocol
+from meterhall.web.slow_clients import HeadTimeoutProtocol
 
 _LOG = structlog.get_logger()
 
 _BACKLOG = 2048
+_KEEP_ALIVE_S = 75
 _COLLECTOR_STOP_S = 5.0
 
 
@@ -43,14 +44,13 @@ class Listener(uvicorn.Server):
 
 def listener(app: ASGIApp, address: ListenAddress, settings: Settings) -> Listener:
     """A listener for `app`; it binds when it is served."""
-    bounds = ListenerSettings(connections_max=settings.server.connections_max)
     return Listener(
         uvicorn.Config(
             app,
             host=address.host,
             port=address.port,
             loop="none",
-            http=bounded_protocol(bounds),
+            http=HeadTimeoutProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -61,8 +61,8 @@ def listener(app: ASGIApp, address: ListenAddress, settings: Settings) -> Listen
             date_header=True,
             proxy_headers=False,
             backlog=_BACKLOG,
-            limit_concurrency=bounds.connections_max,
-            timeout_keep_alive=bounds.keep_alive_s,
+            limit_concurrency=settings.server.connections_max,
+            timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, settings.server.shutdown_timeout // 1000),
         )
     )

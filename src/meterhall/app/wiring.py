@@ -7,8 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from starlette.applications import Starlette
-from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from meterhall.app.clock import SystemClock
@@ -32,17 +30,15 @@ from meterhall.query.engine import Engine, EngineOptions
 from meterhall.telemetry.metrics import REGISTRY
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.store import EmbeddedStore
-from meterhall.web.admin import create_admin_app
+from meterhall.web.admin import create_admin
 from meterhall.web.asgi import create_app
 from meterhall.web.guide.app import create_guide
-from meterhall.web.guide.docs import docs_routes
 from meterhall.web.prometheus.api import PrometheusApi
 from meterhall.web.prometheus.call import ActiveTarget, Backend, PrometheusSettings
 from meterhall.web.prometheus.runner import RunnerSettings
 
 STORE_FOLDER = "tsdb"
 _GUIDE_THREADS = 4
-_GUIDE_PATH = "/v1.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +84,8 @@ def open_service(settings: Settings) -> Iterator[Service]:
         guide_workers = ThreadPoolExecutor(_GUIDE_THREADS, thread_name_prefix="guide")
         stack.callback(guide_workers.shutdown)
         guide = create_guide(control, control.access, guide_workers)
-        rest = Starlette(routes=[Mount(_GUIDE_PATH, guide), *docs_routes(guide, _GUIDE_PATH)])
-        public = create_app(rest, prometheus, secrets.token_hex(4))
-        admin = create_admin_app(REGISTRY)
+        public = create_app(guide, prometheus, secrets.token_hex(4))
+        admin = create_admin(REGISTRY)
         yield Service(settings, control, collector, public, admin)
 
 

@@ -130,9 +130,13 @@ class Collector:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def targets(self, tenant: Tenant) -> list[TargetState]:
-        """The tenant's targets as they stand now, for /api/v1/targets. Thread-safe."""
-        loops = [loop for loop, _ in list(self._running.values())]
-        return [loop.state for loop in loops if loop.target.tenant == tenant]
+        """The tenant's targets as they stand now, for /api/v1/targets, by job and instance.
+
+        May be called on any thread: the running loops are copied in one step, and a state never changes.
+        """
+        states = [loop.state for loop, _ in list(self._running.values())]
+        own = [state for state in states if state.target.tenant == tenant]
+        return sorted(own, key=_job_and_instance)
 
     # What the target loops tell (targetloop.Journal).
 
@@ -184,16 +188,20 @@ class Collector:
                 # Only pace, path or address changed: the session goes on, so that there is no gap, and
                 # marks what the next page does not have any more.
                 await _cancelled([known[1]])
-                await self._begin(target, known[0].session, at_once=False)
+                await self._begin(target, known[0], at_once=False)
         self._loaded = True
 
-    async def _begin(self, target: ScrapeTarget, session: Session | None, *, at_once: bool) -> None:
+    async def _begin(
+        self, target: ScrapeTarget, before: TargetLoop | None, *, at_once: bool
+    ) -> None:
         assert self._means is not None, "collection has not been started"
-        if session is None:
+        if before is not None:
+            loop = TargetLoop(target, before.session, self._means, before.state)
+        else:
             session = await asyncio.get_running_loop().run_in_executor(
                 self._workers, self._with.open_session, target
             )
-        loop = TargetLoop(target, session, self._means)
+            loop = TargetLoop(target, session, self._means)
         task = asyncio.create_task(loop.run(at_once=at_once), name=f"collect {target.target_id}")
         self._running[target.target_id] = (loop, task)
 
@@ -248,6 +256,11 @@ class _Complaints:
             repeated=self._unsaid.pop(event, 0),
             **fields,
         )
+
+
+def _job_and_instance(state: TargetState) -> tuple[str, str, int, str]:
+    target = state.target
+    return target.job, target.host_name, target.port, target.target_id
 
 
 def _same_series(old: ScrapeTarget, new: ScrapeTarget) -> bool:

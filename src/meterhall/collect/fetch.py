@@ -201,20 +201,19 @@ class Fetcher:
         if response.content_length is not None and response.content_length > limit:
             raise _over_limit(limit)
         gunzip = Gunzip(limit) if gzipped else None
-        read = held = 0
-        pieces: list[bytes] = []
+        read = 0
+        # One buffer and not a list: of a body that trickles in, each byte would cost an object.
+        body = bytearray()
         async for raw in response.content.iter_any():
             read += len(raw)
-            piece = raw if gunzip is None else await self._inflated(gunzip, raw)
-            pieces.append(piece)
-            held += len(piece)
-            lease.hold(held)
+            body += raw if gunzip is None else await self._inflated(gunzip, raw)
+            lease.hold(len(body))
             # The wire is counted as well: a gzip body can go on for ever and yield nothing.
-            if max(read, held) > limit:
+            if max(read, len(body)) > limit:
                 raise _over_limit(limit)
         if gunzip is not None:
             gunzip.finish()
-        return b"".join(pieces)
+        return bytes(body)
 
     async def _inflated(self, gunzip: "Gunzip", raw: bytes) -> bytes:
         if len(raw) <= self._settings.inline_gunzip_bytes_max:
@@ -302,11 +301,19 @@ _ERRNO_REASONS: Final = {
 }
 
 
+# Not every system tells a name without addresses from one that does not exist.
+_NO_SUCH_NAME: Final = frozenset(
+    (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+)
+
+
 def _transport_failure(error: Exception) -> Failure:
     """Whatever went wrong below HTTP, in our own words: the libraries' texts quote the wire."""
     match error:
-        case aiohttp.ClientConnectorDNSError() | socket.gaierror():
-            return Failure(FailureKind.CONNECT, "name not found")
+        case aiohttp.ClientConnectorDNSError():
+            known = error.os_error.errno in _NO_SUCH_NAME
+            reason = "name not found" if known else "the name cannot be resolved now"
+            return Failure(FailureKind.CONNECT, reason)
         case aiohttp.ServerDisconnectedError():
             return Failure(FailureKind.CONNECT, "connection closed without an answer")
         case aiohttp.ClientPayloadError():

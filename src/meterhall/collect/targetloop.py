@@ -9,12 +9,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Executor, Future
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeVar
 
 import structlog
 
 from meterhall.collect import status
+from meterhall.collect.addresses import AddressRefused, target_url
 from meterhall.collect.fetch import Failure, FailureKind, Fetcher, Page
 from meterhall.collect.schedule import Pace, Tick
 from meterhall.model.errors import ExpositionError, Overloaded, StoreError, TooLarge
@@ -70,6 +71,17 @@ class TargetState:
     last_duration_s: float
     last_error: str
 
+    @property
+    def scrape_url(self) -> str:
+        """What is fetched; `builtin:` and the path where nothing is."""
+        target = self.target
+        if target.builtin:
+            return f"builtin:{target.metrics_path}"
+        try:
+            return target_url(target.address, target.port, target.metrics_path)
+        except AddressRefused:
+            return ""
+
 
 @dataclass(frozen=True, slots=True)
 class Means:
@@ -95,14 +107,22 @@ class _Done:
 
 
 class TargetLoop:
-    """Collects one target until it is cancelled."""
+    """Collects one target until it is cancelled. `before` is the state that another loop left it in."""
 
-    def __init__(self, target: ScrapeTarget, session: Session, means: Means) -> None:
+    def __init__(
+        self,
+        target: ScrapeTarget,
+        session: Session,
+        means: Means,
+        before: TargetState | None = None,
+    ) -> None:
         self._session = session
         self._means = means
         self._pace = Pace.of(target.target_id, target.interval_ms)
-        self._last_start_ms = 0
-        self.state = TargetState(target, "unknown", None, 0.0, "")
+        if before is None:
+            before = TargetState(target, "unknown", None, 0.0, "")
+        self._last_start_ms = before.last_scrape_ms or 0
+        self.state = replace(before, target=target)
 
     @property
     def target(self) -> ScrapeTarget:
@@ -220,10 +240,7 @@ class TargetLoop:
 
     def _store_failed(self, error: Exception) -> None:
         SCRAPES.labels("store_unavailable").inc()
-        last = self.state
-        self.state = TargetState(
-            last.target, last.health, last.last_scrape_ms, last.last_duration_s, "store unavailable"
-        )
+        self.state = replace(self.state, last_error="store unavailable")
         self._means.journal.store_unavailable(self.target, error)
 
     async def _on_worker(self, work: Callable[[], T]) -> T:

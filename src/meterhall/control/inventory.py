@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, or_, select, update
 
 from meterhall.control import tables
 from meterhall.control.access import issue_tenant
@@ -24,7 +24,6 @@ class Inventory:
         self._context = context
         self._changes = 0
         watcher.listen(tables.INVENTORY_TOPIC, self._on_change)
-        # A project that goes takes its targets with it, and that is a change of both topics.
 
     @property
     def changes(self) -> int:
@@ -75,8 +74,7 @@ class Inventory:
         newest = sorted({report.target_id: report for report in reports}.values(), key=_target_id)
 
         def work(connection: Connection) -> None:
-            for report in newest:
-                _save(connection, report)
+            connection.execute(_SAVE, [_parameters(report) for report in newest])
 
         if newest:
             self._context.database.write(work, topics=())
@@ -90,19 +88,35 @@ def _target_id(report: TargetReport) -> str:
     return report.target_id
 
 
-def _save(connection: Connection, report: TargetReport) -> None:
+def _parameters(report: TargetReport) -> dict[str, Any]:
     reason = report.fail_reason
-    said = {
-        "status": str(report.status),
-        "result_code": report.result_code,
-        "fail_reason": None if reason is None else _one_line(reason),
+    return {
+        "new_id": report.target_id,
+        "new_status": str(report.status),
+        "new_result_code": report.result_code,
+        "new_fail_reason": None if reason is None else _one_line(reason),
+        "new_since_ms": report.time_ms,
     }
-    news = or_(*(_TARGETS.c[name].is_distinct_from(value) for name, value in said.items()))
-    connection.execute(
-        update(_TARGETS)
-        .where(and_(_TARGETS.c.id == report.target_id, news))
-        .values(**said, since_ms=report.time_ms)
+
+
+# One statement for all reports of a batch. It leaves a row alone whose report says nothing new.
+_SAVE = (
+    update(_TARGETS)
+    .where(
+        _TARGETS.c.id == bindparam("new_id"),
+        or_(
+            _TARGETS.c.status.is_distinct_from(bindparam("new_status")),
+            _TARGETS.c.result_code.is_distinct_from(bindparam("new_result_code")),
+            _TARGETS.c.fail_reason.is_distinct_from(bindparam("new_fail_reason")),
+        ),
     )
+    .values(
+        status=bindparam("new_status"),
+        result_code=bindparam("new_result_code"),
+        fail_reason=bindparam("new_fail_reason"),
+        since_ms=bindparam("new_since_ms"),
+    )
+)
 
 
 def _one_line(reason: str) -> str:

@@ -16,7 +16,7 @@ from meterhall.query.functions.invocation import unwrapped
 from meterhall.query.functions.labels import is_label_name, with_label
 from meterhall.query.grouping import Grouping, numbered
 from meterhall.query.kernels import groupwise
-from meterhall.query.kernels.groupwise import Members
+from meterhall.query.kernels.groupwise import Grouped, Members, Part
 
 _INT64_MIN, _INT64_MAX = -(2.0**63), 2.0**63 - 1024
 
@@ -39,19 +39,50 @@ _REDUCTIONS: dict[str, Callable[[Members], ValueArray | IndexArray]] = {
 }
 
 
-def reduce(node: AggregateExpr, frame: Frame) -> Frame:
+def reduce(node: AggregateExpr, frame: Frame, budget: Budget) -> Frame:
     """Aggregations without parameter."""
-    rows, labels = _grouped(node, frame)
-    return _reduced(rows, labels, _REDUCTIONS[node.op](rows))
+    kernel = _REDUCTIONS[node.op]
+    return _reduced(node, frame, lambda part: kernel(part.members), budget)
 
 
-def quantile(node: AggregateExpr, frame: Frame, at: ValueArray, annotations: Annotations) -> Frame:
+def quantile(
+    node: AggregateExpr, frame: Frame, at: ValueArray, annotations: Annotations, budget: Budget
+) -> Frame:
     """quantile(at[T], …); quantiles outside [0, 1] give ∓Inf and a warning."""
     assert node.param is not None, "bug: quantile without parameter"
     for wrong in _outside(at, 0.0, 1.0):
         annotations.invalid_quantile(wrong, unwrapped(node.param).span)
+
+    def kernel(part: Part) -> ValueArray:
+        return groupwise.quantiles(part.members, at[part.steps])
+
+    return _reduced(node, frame, kernel, budget)
+
+
+def _reduced(
+    node: AggregateExpr,
+    frame: Frame,
+    kernel: Callable[[Part], ValueArray | IndexArray],
+    budget: Budget,
+) -> Frame:
     rows, labels = _grouped(node, frame)
-    return _reduced(rows, labels, groupwise.quantiles(rows, at))
+    if not labels:
+        return empty_frame(frame.values.shape[1])
+    shape = (len(labels), frame.values.shape[1])
+    values = np.empty(shape)
+    present = None if frame.present is None else np.empty(shape, np.bool_)
+    for part in rows.parts():
+        budget.check()
+        values[part.groups, part.steps] = kernel(part)
+        if present is not None:
+            present[part.groups, part.steps] = groupwise.counts(part.members) > 0
+    return compact(Frame(labels, values, present))
+
+
+def _grouped(node: AggregateExpr, frame: Frame) -> tuple[Grouped, list[Labels]]:
+    grouping = Grouping(frozenset(node.grouping), node.without)
+    numbers, labels = numbered(grouping.keys(frame.labels))
+    return groupwise.grouped(frame.values, frame.present, numbers, len(labels)), labels
 
 
 def _outside(values: ValueArray, low: float, high: float) -> list[float]:
@@ -62,46 +93,32 @@ def _outside(values: ValueArray, low: float, high: float) -> list[float]:
     return [greatest] * (greatest > high) + [least] * (least < low)
 
 
-def _grouped(node: AggregateExpr, frame: Frame) -> tuple[Members, list[Labels]]:
-    grouping = Grouping(frozenset(node.grouping), node.without)
-    numbers, labels = numbered(grouping.keys(frame.labels))
-    return groupwise.members(frame.values, frame.present, numbers, len(labels)), labels
-
-
-def _reduced(rows: Members, labels: list[Labels], values: ValueArray | IndexArray) -> Frame:
-    if not labels:
-        return empty_frame(rows.values.shape[1])
-    present = None if rows.present is None else groupwise.counts(rows) > 0
-    return compact(Frame(labels, np.asarray(values, np.float64), present))
-
-
-def pick(node: AggregateExpr, frame: Frame, size: ValueArray) -> Frame:
+def pick(node: AggregateExpr, frame: Frame, size: ValueArray, budget: Budget) -> Frame:
     """topk, bottomk and limitk: up to size[T] series of each group at each step, labels kept."""
     _check_size(size)
     steps = frame.values.shape[1]
     if not frame.labels or size.max() < 1:
         return empty_frame(steps)
     rows, _ = _grouped(node, frame)
-    if node.op == "limitk":
-        place = groupwise.places(rows)
-    else:
-        place = groupwise.ranks(rows, greatest=node.op == "topk")
+    place = np.empty(frame.values.shape, np.int64)
+    for part in rows.parts():
+        budget.check()
+        if node.op == "limitk":
+            place[part.rows, part.steps] = groupwise.places(part.members)
+        else:
+            place[part.rows, part.steps] = groupwise.ranks(part.members, greatest=node.op == "topk")
     kept = place < np.trunc(size)
-    if rows.present is not None:
-        kept &= rows.present
     if steps == 1 and node.op != "limitk":
-        return _in_order(frame, rows, kept[:, 0], place[:, 0])
-    result = np.empty(kept.shape, np.bool_)
-    result[rows.order] = kept
-    return compact(frame.masked(result))
+        return _in_order(frame.masked(kept), rows, place[:, 0])
+    return compact(frame.masked(kept))
 
 
-def _in_order(frame: Frame, rows: Members, kept: np.ndarray, place: IndexArray) -> Frame:
+def _in_order(frame: Frame, rows: Grouped, place: IndexArray) -> Frame:
     """An instant's picks: groups as they appeared, within each by rank."""
-    group = np.repeat(np.arange(rows.groups), np.diff(rows.bounds))
+    group = np.empty(len(place), np.int64)
+    group[rows.order] = np.repeat(np.arange(rows.groups), np.diff(rows.bounds))
     order = np.lexsort((place, group))
-    chosen = rows.order[order[kept[order]]]
-    return Frame([frame.labels[row] for row in chosen.tolist()], frame.values[chosen], None)
+    return compact(frame.rows(order[frame.mask()[order, 0]]))
 
 
 def _check_size(size: ValueArray) -> None:

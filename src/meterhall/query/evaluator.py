@@ -206,12 +206,12 @@ class Evaluator:
         parameter = None if node.param is None else self.scalar(node.param, steps)
         frame = self.vector(node.expr, steps)
         if parameter is None:
-            return aggregate.reduce(node, frame)
+            return aggregate.reduce(node, frame, self.budget)
         if node.op == "quantile":
-            return aggregate.quantile(node, frame, parameter, self.annotations)
+            return aggregate.quantile(node, frame, parameter, self.annotations, self.budget)
         if node.op == "limit_ratio":
             return aggregate.limit_ratio(node, frame, parameter, self.annotations)
-        return aggregate.pick(node, frame, parameter)
+        return aggregate.pick(node, frame, parameter, self.budget)
 
     def _call(self, node: Call, steps: Steps) -> Value:
         function = FUNCTIONS.get(node.func)

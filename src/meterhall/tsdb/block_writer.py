@@ -72,7 +72,6 @@ class BlockWriter:
         self._description: list[bytes] = []
         self._described = 0
         self._entries: list[Entry] = []
-        self._write_page(HEADER)
 
     def tenant(self, tenant: Tenant, selection: StoredSelection) -> int:
         """Writes one tenant's samples; returns how many. A tenant without any leaves no trace."""
@@ -133,6 +132,8 @@ class BlockWriter:
         self._disk.unlink(self._temporary)
 
     def _write_page(self, page: bytes) -> int:
+        if self._offset == 0:
+            self._offset = self._disk.write(self._handle, [HEADER])
         offset = self._offset
         self._offset += self._disk.write(self._handle, [page])
         return offset

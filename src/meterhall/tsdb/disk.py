@@ -5,13 +5,13 @@ Errors are the operating system's (OSError); callers turn them into StoreUnavail
 """
 
 import contextlib
-import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 # Linux takes no more buffers than this in one writev.
 _BUFFERS_MAX = 1000
+_SECTOR_BYTES = 4096
 
 
 class Disk:
@@ -67,23 +67,54 @@ class Disk:
         finally:
             os.close(handle)
 
-    def map(self, path: Path) -> mmap.mmap | bytes:
-        """The file's bytes, mapped for reading. They outlive the file's name."""
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                return b""
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    def read(self, path: Path) -> bytes:
+        """The whole file; sectors that cannot be read come as zeros.
+
+        Not a mapping: touching a bad sector of a mapped file kills the process (SIGBUS).
+        """
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError:
+            return self._salvage(path)
+
+    def make_directories(self, directory: Path, names: Sequence[str]) -> None:
+        """Durably makes a directory and some in it, as far as they are missing."""
+        missing = [directory / name for name in names if not (directory / name).is_dir()]
+        for path in missing:
+            path.mkdir(parents=True, exist_ok=True, mode=0o750)
+        if missing:
+            self.sync_directory(directory)
+            self.sync_directory(directory.resolve().parent)
 
     def publish(self, path: Path, temporary: Path, pieces: Sequence[bytes]) -> None:
         """Writes a file aside, syncs it, names it, and syncs its directory."""
-        handle = self.create(temporary)
         try:
-            self.write(handle, pieces)
-            self.sync(handle)
-        finally:
-            self.close(handle)
-        self.rename(temporary, path)
+            handle = self.create(temporary)
+            try:
+                self.write(handle, pieces)
+                self.sync(handle)
+            finally:
+                self.close(handle)
+            self.rename(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.unlink(temporary)
+            raise
         self.sync_directory(path.parent)
+
+    def _salvage(self, path: Path) -> bytes:
+        pieces = []
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            for offset in range(0, size, _SECTOR_BYTES):
+                length = min(_SECTOR_BYTES, size - offset)
+                try:
+                    pieces.append(os.pread(file.fileno(), length, offset).ljust(length, b"\0"))
+                except OSError:
+                    pieces.append(bytes(length))
+        return b"".join(pieces)
 
     def _write_some(self, handle: int, pieces: Sequence[bytes]) -> int:
         total = sum(len(piece) for piece in pieces)

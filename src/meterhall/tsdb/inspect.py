@@ -104,7 +104,7 @@ def _add_log(contents: Contents, directory: Path, disk: Disk) -> None:
     tenant_of: dict[int, Tenant] = {}
     counts: Counter[int] = Counter()
     for _, path in filenames.segment_paths(directory):
-        data = memoryview(disk.map(path))
+        data = memoryview(disk.read(path))
         contents.log_segments += 1
         contents.log_bytes += len(data)
         for piece in frames(data):

@@ -1,5 +1,6 @@
 """The lock file: one process for each data directory."""
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -27,8 +28,10 @@ class DirectoryLock:
                 f"data directory {directory.resolve()} is in use by {who}: "
                 "stop that meterhall, or give this one a data directory of its own"
             ) from error
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, f"{os.getpid()}\n".encode("ascii"), 0)
+        # The number is a courtesy to whoever is refused; a full disk must not stop the start.
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._handle, 0)
+            os.pwrite(self._handle, f"{os.getpid()}\n".encode("ascii"), 0)
 
     def release(self) -> None:
         """Lets others in. Must be called once."""

@@ -6,7 +6,7 @@ Damage never fails the start: a torn tail of the last segment is cut, anything e
 written twice in a row, so that no single bad spot costs the samples that rest on them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from meterhall.tsdb import filenames
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.wal import Segment
 from meterhall.tsdb.wal_format import (
+    FRAME_HEADER_BYTES,
+    SEGMENT_HEADER_BYTES,
     Damage,
     Definition,
     GroupRow,
@@ -30,37 +32,55 @@ from meterhall.tsdb.wal_format import (
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """Where the sound SAMPLES payloads of one segment are."""
+
+    path: Path
+    segment: Segment
+    places: Sequence[tuple[int, int]]
+
+
 @dataclass(slots=True)
 class Replayed:
-    """What the log held. `rows` yields every sample row with its segment's number, in log order."""
+    """What the log held, as far as it was read: definitions now, samples when `rows` is iterated."""
 
+    disk: Disk
     segments: list[Segment] = field(default_factory=list)
     definitions: list[Definition] = field(default_factory=list)
-    payloads: list[tuple[Segment, memoryview]] = field(default_factory=list)
+    records: list[_Records] = field(default_factory=list)
 
     def rows(self) -> Iterator[tuple[int, list[GroupRow]]]:
-        """Record by record; also learns each segment's newest time on the way."""
-        for segment, payload in self.payloads:
-            rows = decode_samples(payload)
-            newest = max((row.time_ms for row in rows), default=segment.time_max)
-            segment.time_max = max(segment.time_max, newest)
-            yield segment.number, rows
+        """Segment numbers and rows, record by record; also learns each segment's newest time.
+
+        Reads each segment a second time, so that one of them is in memory and not the whole log.
+        """
+        for records in self.records:
+            segment = records.segment
+            data = memoryview(self.disk.read(records.path))
+            for begin, end in records.places:
+                rows = decode_samples(data[begin:end])
+                newest = max((row.time_ms for row in rows), default=segment.time_max)
+                segment.time_max = max(segment.time_max, newest)
+                yield segment.number, rows
 
 
 def replay(directory: Path, disk: Disk) -> Replayed:
-    """Reads all segments. Raises nothing for damage; OSError where a file cannot be opened at all
-    is turned into a quarantined segment too."""
-    result = Replayed()
+    """Reads all segments once: checks every frame, takes the definitions, notes the samples.
+
+    Raises nothing for damage; a segment that cannot be read at all is passed over and counted.
+    """
+    result = Replayed(disk)
     paths = filenames.segment_paths(directory)
     for number, path in paths:
         last = number == paths[-1][0]
         try:
-            data = memoryview(disk.map(path))
+            data = disk.read(path)
         except OSError as error:
             _note(path, 0, 0, f"cannot be read: {error.strerror}")
             result.segments.append(Segment(number))
             continue
-        _read_segment(result, _Source(directory, path, disk, last), number, data)
+        _read_segment(result, _Source(directory, path, disk, last), number, memoryview(data))
     return result
 
 
@@ -74,16 +94,20 @@ class _Source:
 
 def _read_segment(result: Replayed, source: _Source, number: int, data: memoryview) -> None:
     segment = Segment(number, len(data))
+    places: list[tuple[int, int]] = []
     result.segments.append(segment)
-    if not header_is_sound(data, number) and not (source.last and len(data) < 16):
-        _note(source.path, 0, min(16, len(data)), "segment header is damaged")
+    result.records.append(_Records(source.path, segment, places))
+    torn = source.last and len(data) < SEGMENT_HEADER_BYTES
+    if not header_is_sound(data, number) and not torn:
+        _note(source.path, 0, SEGMENT_HEADER_BYTES, "segment header is damaged")
     for piece in frames(data):
         if isinstance(piece, Damage):
             _damaged(source, data, piece)
         elif piece.kind == Kind.DEFINE:
             result.definitions.append(decode_definition(piece.payload))
         elif piece.kind == Kind.SAMPLES:
-            result.payloads.append((segment, piece.payload))
+            begin = piece.offset + FRAME_HEADER_BYTES
+            places.append((begin, begin + len(piece.payload)))
         else:
             _note(source.path, piece.offset, len(piece.payload), f"record kind {piece.kind}")
 

@@ -22,7 +22,7 @@ class StoreSettings:
     ahead_ms_max: int = 10 * _MINUTE_MS
     block_span_ms: int = 2 * _HOUR_MS
     merged_span_ms: int = _DAY_MS
-    log_segment_bytes: int = 128 << 20
+    log_segment_bytes: int = 64 << 20
     log_pending_bytes_max: int = 64 << 20
     log_retry_s: float = 0.2
     raw_rows_max: int = 96

@@ -74,7 +74,7 @@ class EmbeddedStore:
         self._clock = clock
         self._disk = disk or Disk()
         self._closed = False
-        _make_directories(directory)
+        self._disk.make_directories(directory, filenames.DIRECTORIES)
         self._lock = DirectoryLock(directory)
         try:
             self._open()
@@ -131,12 +131,3 @@ class EmbeddedStore:
         )
         self._upkeep = Upkeep(self._wal, self._blocks, self._settings, self._disk, self._clock)
         self._upkeep.start(self._tenants)
-
-
-def _make_directories(directory: Path) -> None:
-    for name in (
-        filenames.WAL_DIRECTORY,
-        filenames.BLOCK_DIRECTORY,
-        filenames.QUARANTINE_DIRECTORY,
-    ):
-        (directory / name).mkdir(parents=True, exist_ok=True, mode=0o750)

@@ -119,3 +119,5 @@ class Upkeep:
                 return
             except (OSError, StoreUnavailable, DamagedError) as error:
                 _log.warning("upkeep.failed", reason=str(error))
+            except Exception:  # noqa: BLE001 - a bug here must not end flushing for good
+                _log.exception("upkeep.bug")

@@ -93,7 +93,7 @@ def _guarded(path: Path, found: Iterator[Fault]) -> list[Fault]:
 
 
 def _segment_faults(disk: Disk, path: Path, number: int, newest: bool) -> Iterator[Fault]:
-    data = memoryview(disk.map(path))
+    data = memoryview(disk.read(path))
     if not header_is_sound(data, number) and not (newest and len(data) < SEGMENT_HEADER_BYTES):
         yield Fault(path.name, 0, "segment header is damaged")
     for piece in frames(data):

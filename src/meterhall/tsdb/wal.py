@@ -193,7 +193,11 @@ class Log:
             if any(waiting.new_segment for waiting in batch):
                 self._start_segment()
         except OSError as error:
-            self._failed(batch, error)
+            self._failed(batch, str(error.strerror or error))
+            return
+        except Exception as error:  # noqa: BLE001 - a bug here must not leave appends waiting
+            _log.exception("wal.bug")
+            self._failed(batch, repr(error))
             return
         self._debt = _Debt()
         with self._changed:
@@ -205,8 +209,8 @@ class Log:
             waiting.future.set_result(None)
         self._measure()
 
-    def _failed(self, batch: Sequence[_Waiting], error: OSError) -> None:
-        reason = f"the write-ahead log cannot be written: {error.strerror or error}"
+    def _failed(self, batch: Sequence[_Waiting], cause: str) -> None:
+        reason = f"the write-ahead log cannot be written: {cause}"
         with self._changed:
             first, self._fault = self._fault is None, reason
             self._changed.notify_all()

@@ -9,7 +9,9 @@ original's in tests/wire/data/textparse-classic.jsonl.
 """
 
 import re
+import sys
 from collections.abc import Iterator
+from functools import lru_cache
 
 from meterhall.model.errors import ExpositionError
 from meterhall.model.labels import METRIC_NAME as NAME_LABEL
@@ -48,6 +50,12 @@ _TYPES = {
 # Which label of which type holds a bound, in both text formats.
 BOUND_LABELS = {"histogram": "le", "summary": "quantile"}
 
+# How many lines are remembered by their bytes, and how long one may be for that: about 60 MB.
+SERIES_REMEMBERED_MAX = 65_536
+METADATA_REMEMBERED_MAX = 16_384
+LINE_BYTES_MAX = 1_024
+
+_BLANK_BYTES = b" \t"
 _NEWLINE = 0x0A
 _HASH = 0x23
 _NUL = 0
@@ -63,9 +71,10 @@ def entries(page: bytes) -> Iterator[Entry]:
     bound_label: str | None = None
     try:
         while at < end:
-            begin = at
-            at = _skip_blanks(text, at)
-            first = text[at]
+            begin, first = at, text[at]
+            if first in _BLANK_BYTES:
+                at = _skip_blanks(text, at)
+                first = text[at]
             if first == _NEWLINE:
                 at += 1
             elif first == _HASH:
@@ -110,18 +119,33 @@ def _skip_blanks(text: bytes, at: int) -> int:
 
 
 def _read_sample(text: bytes, begin: int, bound_label: str | None) -> tuple[Sample, int]:
-    head = _HEAD.match(text, begin)
-    assert head is not None, "bug: every part of the pattern is optional"
-    at = head.end()
-    # The original takes a bare name from where the line begins, leading blanks and all.
-    name = None if head[1] is None else text[begin : head.end(1)].decode()
-    pairs: Pairs = []
-    if head[2] is not None:
-        name, pairs, at = read_labels(text, at, _GRAMMAR, name)
-        if name is None:
-            raise Fault(begin, "no metric name")
-    elif name is None:
-        raise Fault(begin, "not a sample: metric name expected")
+    end = text.index(b"\n", begin)
+    if end - begin <= LINE_BYTES_MAX:
+        series, blank, token = text[begin:end].rpartition(b" ")
+        labels = _whole_series(series, bound_label) if blank else None
+        value = parse_value(token)
+        if labels is not None and value is not None:
+            return Sample(labels, value, None, begin, end - len(token)), end + 1
+    return _read_odd_sample(text, begin, bound_label)
+
+
+@lru_cache(maxsize=SERIES_REMEMBERED_MAX)
+def _whole_series(series: bytes, bound_label: str | None) -> Labels | None:
+    """The labels of bytes that are one series from end to end, else None.
+
+    Remembered, because lines come again: in the next page, and from other hosts, which then share the
+    labels. What follows such bytes as a blank, a number and a line end can only be read one way.
+    """
+    try:
+        name, pairs, at = _read_series(series, 0)
+    except Fault:
+        return None
+    return sorted_labels(name, pairs, bound_label) if at == len(series) else None
+
+
+def _read_odd_sample(text: bytes, begin: int, bound_label: str | None) -> tuple[Sample, int]:
+    """Any sample: with a timestamp, with other blanks, over several lines, or with a fault."""
+    name, pairs, at = _read_series(text, begin)
     tail = _TAIL.match(text, at)
     if tail is None:
         raise Fault(at, "no value")
@@ -135,20 +159,54 @@ def _read_sample(text: bytes, begin: int, bound_label: str | None) -> tuple[Samp
     return Sample(labels, value, time_ms, begin, tail.start(1)), tail.end()
 
 
+def _read_series(text: bytes, begin: int) -> tuple[str, Pairs, int]:
+    """Metric name, labels, and where the series ends. Raises Fault."""
+    head = _HEAD.match(text, begin)
+    assert head is not None, "bug: every part of the pattern is optional"
+    # The original takes a bare name from where the line begins, leading blanks and all.
+    name = None if head[1] is None else sys.intern(text[begin : head.end(1)].decode())
+    if head[2] is None:
+        if name is None:
+            raise Fault(begin, "not a sample: metric name expected")
+        return name, [], head.end()
+    name, pairs, at = read_labels(text, head.end(), _GRAMMAR, name)
+    if name is None:
+        raise Fault(begin, "no metric name")
+    return name, pairs, at
+
+
 def _read_comment(text: bytes, at: int) -> tuple[Entry | None, int]:
     """The entry of a line that begins with `#`, or None where a NUL ends the page."""
+    end = text.index(b"\n", at)
     meta = _META.match(text, at)
-    if meta is None:
-        end = text.index(b"\n", at)
-        # Only behind `# ` does the original's lexer step over NULs.
-        if text[at + 1] not in b" \t" and text.find(b"\0", at, end) >= 0:
-            return None, end
-        return Comment(text[at:end].decode("utf-8", "replace")), end + 1
+    if meta is not None:
+        if end - at <= LINE_BYTES_MAX and (entry := _whole_metadata(text[at:end])) is not None:
+            return entry, end + 1
+        return _read_metadata(text, at, meta)
+    # Only behind `# ` does the original's lexer step over NULs.
+    if text[at + 1] not in _BLANK_BYTES and text.find(b"\0", at, end) >= 0:
+        return None, end
+    return Comment(text[at:end].decode("utf-8", "replace")), end + 1
+
+
+@lru_cache(maxsize=METADATA_REMEMBERED_MAX)
+def _whole_metadata(line: bytes) -> Help | Type | None:
+    """The entry of a line that is one from end to end, else None. Remembered as series are."""
+    meta = _META.match(line)
+    assert meta is not None, "bug: called for another line"
+    try:
+        entry, end = _read_metadata(line, 0, meta)
+    except Fault:
+        return None
+    return entry if end == len(line) + 1 else None
+
+
+def _read_metadata(text: bytes, at: int, meta: "re.Match[bytes]") -> tuple[Help | Type, int]:
     family = _FAMILY.match(text, meta.end())
     if family is None:
         raise Fault(at, f"no metric name after {meta[1].decode()}")
     raw_name = family[1] if family[1] is not None else family[2]
-    name = raw_name.decode("utf-8", "replace")
+    name = sys.intern(raw_name.decode("utf-8", "replace"))
     if meta[1] == b"TYPE":
         kind = _TYPES.get(_meta_text(family[3]))
         if kind is None:

@@ -10,12 +10,21 @@ blank here: the format has no runs of them and no tabs.
 """
 
 import re
+import sys
 from collections.abc import Iterator
+from functools import lru_cache
 
 from meterhall.model.errors import ExpositionError
+from meterhall.model.labels import Labels
 from meterhall.model.metadata import METRIC_TYPES
 from meterhall.wire.entries import Entry, Help, Sample, Type, Unit
-from meterhall.wire.exposition import BOUND_LABELS, line_of, sorted_labels
+from meterhall.wire.exposition import (
+    BOUND_LABELS,
+    LINE_BYTES_MAX,
+    SERIES_REMEMBERED_MAX,
+    line_of,
+    sorted_labels,
+)
 from meterhall.wire.labelblock import (
     METRIC_NAME,
     Fault,
@@ -43,6 +52,7 @@ _EOF = re.compile(rb"# EOF\n?")  # noqa: TID251
 _TYPES = frozenset(name.encode() for name in METRIC_TYPES)
 _EXEMPLAR = b" # {"
 _HASH = 0x23
+_NO_EOF = "page does not end with # EOF"
 
 
 def entries(page: bytes) -> Iterator[Entry]:
@@ -66,7 +76,7 @@ def entries(page: bytes) -> Iterator[Entry]:
             if isinstance(entry, Type):
                 bound_label = BOUND_LABELS.get(entry.type)
             yield entry
-        raise Fault(at, "page does not end with # EOF")
+        raise Fault(at, _NO_EOF)
     except Fault as fault:
         raise ExpositionError(line_of(page, fault.at), fault.reason) from None
 
@@ -92,18 +102,32 @@ def _read_metadata(page: bytes, at: int) -> tuple[Entry, int]:
 
 
 def _read_sample(page: bytes, begin: int, bound_label: str | None) -> tuple[Sample, int]:
-    head = _HEAD.match(page, begin)
-    assert head is not None, "bug: every part of the pattern is optional"
-    at = head.end()
-    name = None if head[1] is None else head[1].decode()
-    pairs: Pairs = []
-    if head[2] is not None:
-        name, pairs, at = read_labels(page, at, _GRAMMAR, name)
-        if name is None:
-            raise Fault(begin, "no metric name")
-    elif name is None:
-        raise Fault(begin, "not a sample: metric name expected")
+    end = page.find(b"\n", begin)
+    if 0 < end - begin <= LINE_BYTES_MAX:
+        series, blank, token = page[begin:end].rpartition(b" ")
+        labels = _whole_series(series, bound_label) if blank else None
+        value = parse_value(token)
+        if labels is not None and value is not None:
+            return Sample(labels, value, None, begin, end - len(token)), end + 1
+    return _read_odd_sample(page, begin, bound_label)
+
+
+@lru_cache(maxsize=SERIES_REMEMBERED_MAX)
+def _whole_series(series: bytes, bound_label: str | None) -> Labels | None:
+    """As in the classic format: the labels of bytes that are one series from end to end, else None."""
+    try:
+        name, pairs, at = _read_series(series, 0)
+    except Fault:
+        return None
+    return sorted_labels(name, pairs, bound_label) if at == len(series) else None
+
+
+def _read_odd_sample(page: bytes, begin: int, bound_label: str | None) -> tuple[Sample, int]:
+    """Any sample: with a timestamp, an exemplar, or a fault."""
+    name, pairs, at = _read_series(page, begin)
     value, value_at, at = _read_value(page, at)
+    if at == len(page):
+        raise Fault(at, _NO_EOF)
     time_ms: int | None = None
     if not page.startswith((b"\n", _EXEMPLAR), at):
         time_ms, at = _read_time(page, at)
@@ -112,6 +136,21 @@ def _read_sample(page: bytes, begin: int, bound_label: str | None) -> tuple[Samp
     if not page.startswith(b"\n", at):
         raise Fault(at, "more after the sample, or no line end")
     return Sample(sorted_labels(name, pairs, bound_label), value, time_ms, begin, value_at), at + 1
+
+
+def _read_series(page: bytes, begin: int) -> tuple[str, Pairs, int]:
+    """Metric name, labels, and where the series ends. Raises Fault."""
+    head = _HEAD.match(page, begin)
+    assert head is not None, "bug: every part of the pattern is optional"
+    name = None if head[1] is None else sys.intern(head[1].decode())
+    if head[2] is None:
+        if name is None:
+            raise Fault(begin, "not a sample: metric name expected")
+        return name, [], head.end()
+    name, pairs, at = read_labels(page, head.end(), _GRAMMAR, name)
+    if name is None:
+        raise Fault(begin, "no metric name")
+    return name, pairs, at
 
 
 def _read_value(page: bytes, at: int) -> tuple[float, int, int]:

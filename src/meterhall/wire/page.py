@@ -11,11 +11,12 @@ A repeated page comes with the very Shape object of the page before, so that who
 from the series can keep it as long as the shape is the same object.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from functools import lru_cache
+from itertools import accumulate, islice
 from operator import itemgetter
-from typing import Any
 
 import numpy as np
 import orjson
@@ -25,13 +26,17 @@ from meterhall.model.labels import Labels
 from meterhall.model.metadata import Metadata
 from meterhall.model.samples import ValueArray
 from meterhall.wire import exposition, openmetrics
-from meterhall.wire.entries import Entry, Help, Sample, Type, Unit
+from meterhall.wire.entries import Comment, Entry, Help, Sample, Type, Unit
 from meterhall.wire.numbers import parse_value
 
 OPENMETRICS = "application/openmetrics-text"
 _NUMBER_BYTES = b"0123456789.eE+-,"
 # A sample rarely has more lines to itself than HELP, TYPE and UNIT.
 _LINES_PER_SAMPLE_MAX = 4
+
+
+_Column = tuple[str, ...]
+_Columns = tuple[_Column, _Column, _Column]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,11 +65,11 @@ class Page:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Template:
     media_type: str
-    heads: tuple[bytes, ...]
-    blanks: tuple[bytes, ...]
-    fixed: Callable[[tuple[bytes, ...]], Any]
-    fixed_words: Any
-    numbers: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
+    heads: _Column
+    blanks: _Column
+    fixed: Callable[[_Column], _Column]
+    fixed_words: _Column
+    numbers: Callable[[_Column], _Column]
     shape: Shape
 
 
@@ -95,25 +100,57 @@ class PageReader:
                 return Page(self._template.shape, values, None)
         self._template = None
         page, samples = self._read_carefully(body, media_type)
-        self._template = _learn(media_type, body, columns, samples, page.shape)
+        self._template = _learn(media_type, columns, samples, page.shape)
         return page
 
     def _read_carefully(self, body: bytes, media_type: str) -> tuple[Page, list[Sample]]:
         samples: list[Sample] = []
-        declared: dict[str, Metadata] = {}
+        declared = _Declared(self._samples_max)
         for entry in _parse(body, media_type):
             if not isinstance(entry, Sample):
-                if len(declared) < self._samples_max:
-                    _declare(declared, entry)
+                declared.add(entry)
             elif len(samples) < self._samples_max:
                 samples.append(entry)
             else:
                 raise TooLarge(f"sample limit exceeded: more than {self._samples_max} samples")
-        series = tuple(sample.labels for sample in samples)
+        series = tuple([sample.labels for sample in samples])
         values = np.array([sample.value for sample in samples], np.float64)
-        times = tuple(sample.time_ms for sample in samples)
-        timed = any(time_ms is not None for time_ms in times)
-        return Page(Shape(series, declared), values, times if timed else None), samples
+        times = tuple([sample.time_ms for sample in samples])
+        timed = times.count(None) < len(times)
+        shape = Shape(series, declared.families())
+        return Page(shape, values, times if timed else None), samples
+
+
+class _Declared:
+    """Families as they are declared, line by line. Above the limit new ones are left out."""
+
+    def __init__(self, families_max: int) -> None:
+        self._families_max = families_max
+        self._parts: dict[str, list[str]] = {}
+
+    def add(self, entry: Help | Type | Unit | Comment) -> None:
+        if isinstance(entry, Comment):
+            return
+        family, text = entry
+        parts = self._parts.get(family)
+        if parts is None:
+            if len(self._parts) >= self._families_max:
+                return
+            parts = self._parts[family] = ["unknown", "", ""]
+        parts[_PLACES[type(entry)]] = text
+
+    def families(self) -> dict[str, Metadata]:
+        return {family: _metadata(*parts) for family, parts in self._parts.items()}
+
+
+# Which part of a declaration an entry tells; see model.metadata.Metadata.
+_PLACES: dict[type, int] = {Type: 0, Help: 1, Unit: 2}
+
+
+@lru_cache(maxsize=exposition.METADATA_REMEMBERED_MAX)
+def _metadata(kind: str, text: str, unit: str) -> Metadata:
+    """Hosts of one kind share their declarations."""
+    return Metadata(kind, text, unit)
 
 
 def line_of_sample(body: bytes, content_type: str, index: int) -> int:
@@ -134,12 +171,14 @@ def _parse(body: bytes, media_type: str) -> Iterator[Entry]:
     return exposition.entries(body)
 
 
-_Columns = tuple[tuple[bytes, ...], tuple[bytes, ...], tuple[bytes, ...]]
-
-
 def _columns(body: bytes) -> _Columns:
-    """Of every line: what stands before its last blank, that blank, and its last word."""
-    heads, blanks, words = zip(*[line.rpartition(b" ") for line in body.split(b"\n")], strict=True)
+    """Of every line: what stands before its last blank, that blank, and its last word.
+
+    As str of one character a byte, because those can be interned: the templates of a hundred hosts share
+    the lines that are the same.
+    """
+    lines = body.decode("latin-1").split("\n")
+    heads, blanks, words = zip(*[line.rpartition(" ") for line in lines], strict=True)
     return heads, blanks, words
 
 
@@ -154,62 +193,48 @@ def _repeated_values(template: _Template, columns: _Columns) -> ValueArray | Non
     return _plain_numbers(template.numbers(words))
 
 
-def _plain_numbers(words: tuple[bytes, ...]) -> ValueArray | None:
+def _plain_numbers(words: _Column) -> ValueArray | None:
     """The words as float64, or None where one of them is no value.
 
     JSON's numbers are a part of the format's, and orjson reads a list of them several times faster than
     float() would one by one. It takes -0 for the integer 0, so that goes the slow way.
     """
-    joined = b",".join(words)
+    joined = ",".join(words).encode("latin-1")
     plain = not joined.translate(None, _NUMBER_BYTES) and joined.count(b",") == len(words) - 1
     if plain and b"-0," not in joined and not joined.endswith(b"-0"):
         try:
             return np.array(orjson.loads(b"[" + joined + b"]"), np.float64)
         except orjson.JSONDecodeError:
             pass
-    values = [parse_value(word) for word in words]
+    values = [parse_value(word.encode("latin-1")) for word in words]
     return None if None in values else np.array(values, np.float64)
 
 
-def _declare(declared: dict[str, Metadata], entry: Entry) -> None:
-    if not isinstance(entry, Help | Type | Unit):
-        return
-    known = declared.get(entry.family, Metadata("unknown", "", ""))
-    match entry:
-        case Help():
-            declared[entry.family] = Metadata(known.type, entry.text, known.unit)
-        case Type():
-            declared[entry.family] = Metadata(entry.type, known.help, known.unit)
-        case Unit():
-            declared[entry.family] = Metadata(known.type, known.help, entry.unit)
-
-
 def _learn(
-    media_type: str, body: bytes, columns: _Columns, samples: list[Sample], shape: Shape
+    media_type: str, columns: _Columns, samples: list[Sample], shape: Shape
 ) -> _Template | None:
     """The page's template, or None where a sample is not exactly one line `SERIES VALUE`."""
     heads, blanks, words = columns
-    line_at: dict[int, int] = {}
-    begin = 0
-    for line, (head, blank, word) in enumerate(zip(heads, blanks, words, strict=True)):
-        line_at[begin] = line
-        begin += len(head) + len(blank) + len(word) + 1
+    sizes = [len(h) + len(b) + len(w) + 1 for h, b, w in zip(heads, blanks, words, strict=True)]
+    line_at = dict(zip(accumulate(sizes, initial=0), range(len(sizes)), strict=False))
     numbered: list[int] = []
     for sample in samples:
         at = line_at.get(sample.begin)
         if at is None or not blanks[at] or sample.time_ms is not None:
             return None
-        if body[sample.begin : sample.value_at - 1] != heads[at]:
+        if sample.value_at - 1 - sample.begin != len(heads[at]):
             return None
         numbered.append(at)
     rest = sorted(set(range(len(heads))) - set(numbered))
     if not numbered:
         return None
-    fixed = _picker(rest)
-    return _Template(media_type, heads, blanks, fixed, fixed(words), _picker(numbered), shape)
+    fixed, numbers = _picker(rest), _picker(numbered)
+    heads = tuple(map(sys.intern, heads))
+    fixed_words = tuple(map(sys.intern, fixed(words)))
+    return _Template(media_type, heads, blanks, fixed, fixed_words, numbers, shape)
 
 
-def _picker(lines: list[int]) -> Callable[[tuple[bytes, ...]], tuple[bytes, ...]]:
+def _picker(lines: list[int]) -> Callable[[_Column], _Column]:
     """Picks those lines of a column. itemgetter is fastest, but spells one and none differently."""
     if len(lines) > 1:
         return itemgetter(*lines)

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from meterhall.app.clock import SystemClock
 from meterhall.control.database import sqlite_url
@@ -140,6 +139,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     yield from serve(tmp_path_factory.mktemp("guide"))
 
 
+def numbered(app: ASGIApp) -> ASGIApp:
+    """What `web.asgi` does around the guide: every request has an id."""
+
+    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"] = {"request_id": "from-outside"}
+        await app(scope, receive, send)
+
+    return outer
+
+
 def serve(folder: Path, settings: GuideSettings | None = None) -> Iterator[Served]:
     """Runs a server in a thread until the generator is closed."""
     zones = {"jp": "Asia/Tokyo"}
@@ -150,8 +159,9 @@ def serve(folder: Path, settings: GuideSettings | None = None) -> Iterator[Serve
     )
     executor = ThreadPoolExecutor(4)
     guide = create_guide(control, control.access, executor, settings)
-    app = Starlette(routes=[Mount("/v1.0", guide)])
-    config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        numbered(guide), log_level="warning", lifespan="off", timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listener],))

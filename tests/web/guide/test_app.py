@@ -413,6 +413,7 @@ def test_a_fault_of_ours_is_a_code_and_an_id_and_no_traceback(serve_with, tenanc
     refused(answer, -50000, "INTERNAL_SERVER_ERROR")
     detail = answer.envelope["header"]["detail"]
     request_id = detail.rsplit(" ", 1)[1]
+    assert request_id == "from-outside"
     assert [log["request_id"] for log in logs] == [request_id]
     assert tenancy.key not in repr(logs)
     for word in ("Traceback", "sqlite", "SELECT", "jobs"):

@@ -1,14 +1,11 @@
 """The page and the document that describe the ten calls."""
 
-import asyncio
-import json
 from pathlib import Path
 
 import pytest
-from starlette.applications import Starlette
 
 from meterhall.web.guide.app import create_guide
-from meterhall.web.guide.docs import docs_routes, openapi_of
+from meterhall.web.guide.docs import openapi_of
 
 GUIDE = (Path(__file__).parent / "data" / "api-guide.md").read_text()
 
@@ -24,20 +21,20 @@ def test_the_document_has_the_guides_calls_and_no_other(guide) -> None:
         for line in GUIDE.splitlines()
         if line.startswith("[") and "] /v1.0/" in line
     }
-    paths = openapi_of(guide, "/v1.0")["paths"]
+    paths = openapi_of(guide)["paths"]
     described = {(method.upper(), path) for path, item in paths.items() for method in item}
     assert len(calls) == 10
     assert described == calls
 
 
 def test_titles_are_the_guides(guide) -> None:
-    for item in openapi_of(guide, "/v1.0")["paths"].values():
+    for item in openapi_of(guide)["paths"].values():
         for operation in item.values():
             assert f". {operation['summary']}\n" in GUIDE
 
 
 def test_every_call_names_its_headers_and_answers(guide) -> None:
-    document = openapi_of(guide, "/v1.0")
+    document = openapi_of(guide)
     for path, item in document["paths"].items():
         for method, operation in item.items():
             headers = {
@@ -51,29 +48,32 @@ def test_every_call_names_its_headers_and_answers(guide) -> None:
             assert "$ref" in operation["responses"]["200"]["content"]["application/json"]["schema"]
 
 
-async def _get(app: Starlette, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
-    sent: list[dict] = []
-    scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b""}
-
-    async def receive() -> dict:
-        return {"type": "http.request"}
-
-    async def send(message: dict) -> None:
-        sent.append(message)
-
-    await app(scope, receive, send)
-    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
-
-
-def test_the_page_loads_nothing_from_elsewhere(guide) -> None:
-    app = Starlette(routes=docs_routes(guide, "/v1.0"))
-    status, headers, page = asyncio.run(_get(app, "/docs"))
-    assert status == 200
-    assert b"default-src 'none'" in headers[b"content-security-policy"]
-    assert b"GET /v1.0/projects/{projectId}/jobs/{jobId}/targets/{targetId}" in page
-    assert b"-40012 SYSTEM_RESERVED_JOB" in page
+def test_the_page_loads_nothing_from_elsewhere(served) -> None:
+    answer = served.send("GET", "/docs", [])
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert b"GET /v1.0/projects/{projectId}/jobs/{jobId}/targets/{targetId}" in answer.content
+    assert b"-40012 SYSTEM_RESERVED_JOB" in answer.content
     for word in (b"<script", b"http://", b"https://"):
-        assert word not in page
-    status, _, document = asyncio.run(_get(app, "/docs/openapi.json"))
-    assert status == 200
-    assert json.loads(document)["paths"]
+        assert word not in answer.content
+
+
+def test_the_document_is_served(served, guide) -> None:
+    answer = served.send("GET", "/openapi.json", [])
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.envelope == openapi_of(guide)
+
+
+def test_the_shapes_have_the_keys_of_the_answers(tenancy, guide) -> None:
+    job_id = tenancy.make_job()
+    target_id = tenancy.make_target(job_id)
+    answers = {
+        "Workspace": tenancy.call("GET", f"/jobs/{job_id}").body,
+        "CollectionTarget": tenancy.call("GET", f"/jobs/{job_id}/targets/{target_id}").body,
+        "Server": tenancy.call("GET", "/servers").body[0],
+        "Header": tenancy.call("GET", "/jobs", key="x").envelope["header"],
+    }
+    schemas = openapi_of(guide)["components"]["schemas"]
+    for name, answer in answers.items():
+        assert set(schemas[name]["properties"]) == set(answer)

@@ -77,7 +77,7 @@ def _measured(call: Invocation, argument: int, measure: _Measure) -> Frame:
         here = frame.mask()[histogram.rows]
         present[index] = here.any(axis=0)
         for steps, rows in _by_presence(here):
-            if not rows.any():
+            if not rows.any() or not len(steps):
                 continue
             counts = frame.values[histogram.rows[rows]][:, steps]
             bounds, counts = _coalesced(histogram.bounds[rows], counts)
@@ -87,8 +87,9 @@ def _measured(call: Invocation, argument: int, measure: _Measure) -> Frame:
 
 def _by_presence(here: BoolArray) -> Iterator[tuple[IndexArray, BoolArray]]:
     """Steps that have the same buckets, and which those are. Usually all steps have all."""
-    if here.all():
-        yield np.arange(here.shape[1]), here[:, 0]
+    whole = here.all(axis=0)
+    if not (here.any(axis=0) & ~whole).any():
+        yield np.flatnonzero(whole), np.ones(len(here), np.bool_)
         return
     patterns, which = np.unique(here, axis=1, return_inverse=True)
     for index in range(patterns.shape[1]):

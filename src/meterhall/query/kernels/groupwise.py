@@ -14,15 +14,18 @@ from meterhall.query.kernels.over_time import sorted_quantile
 from meterhall.query.kernels.summation import Terms, doubtful, kahan_mean, kahan_sum
 from meterhall.query.kernels.windows import BoolArray, IndexArray
 
+# A part of an aggregation: so many rows of whole groups, or so many cells of a large group.
+_PART_ROWS = 512
+_PART_CELLS = 1 << 18
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Members:
-    """Rows in group order: group g is `values[bounds[g] : bounds[g + 1]]`; `order` names the old rows."""
+    """Rows in group order: group g is `values[bounds[g] : bounds[g + 1]]`."""
 
     values: ValueArray
     present: BoolArray | None
     bounds: IndexArray
-    order: IndexArray
 
     @property
     def groups(self) -> int:
@@ -36,15 +39,58 @@ class Members:
             yield group, slice(edges[group], edges[group + 1])
 
 
-def members(
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Some groups at some steps: `rows` are where the members stand in the ungrouped matrix."""
+
+    groups: slice
+    steps: slice
+    rows: IndexArray
+    members: Members
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grouped:
+    """A matrix whose rows belong to groups; `order` lists the rows group by group, `bounds` cuts it."""
+
+    values: ValueArray
+    present: BoolArray | None
+    order: IndexArray
+    bounds: IndexArray
+
+    @property
+    def groups(self) -> int:
+        """Number of groups; each has at least one row."""
+        return len(self.bounds) - 1
+
+    def parts(self) -> Iterator[Part]:
+        """Everything, in parts that fit a cache: whole groups, of large groups some steps at a time."""
+        edges = self.bounds.tolist()
+        begin = 0
+        while begin < self.groups:
+            end = begin + 1
+            while end < self.groups and edges[end + 1] - edges[begin] <= _PART_ROWS:
+                end += 1
+            rows = self.order[edges[begin] : edges[end]]
+            span = max(1, _PART_CELLS // len(rows))
+            for first in range(0, self.values.shape[1], span):
+                steps = slice(first, first + span)
+                yield Part(slice(begin, end), steps, rows, self._members(rows, steps, begin, end))
+            begin = end
+
+    def _members(self, rows: IndexArray, steps: slice, begin: int, end: int) -> Members:
+        present = None if self.present is None else self.present[rows, steps]
+        bounds = self.bounds[begin : end + 1] - self.bounds[begin]
+        return Members(self.values[rows, steps], present, bounds)
+
+
+def grouped(
     values: ValueArray, present: BoolArray | None, group_of: IndexArray, groups: int
-) -> Members:
-    """Rows sorted by group."""
+) -> Grouped:
+    """Rows by group, in their order within each."""
     order = np.argsort(group_of, kind="stable")
     bounds = np.searchsorted(group_of[order], np.arange(groups + 1))
-    if (np.diff(order) == 1).all():
-        return Members(values, present, bounds, order)
-    return Members(values[order], None if present is None else present[order], bounds, order)
+    return Grouped(values, present, order, bounds)
 
 
 def counts(rows: Members) -> IndexArray:
@@ -66,19 +112,18 @@ def means(rows: Members) -> ValueArray:
 
 def _totals(rows: Members, *, mean: bool) -> ValueArray:
     values = rows.values if rows.present is None else np.where(rows.present, rows.values, 0.0)
-    result = np.empty((rows.groups, values.shape[1]))
+    extended = values.astype(np.longdouble)
+    total = np.add.reduceat(extended, rows.bounds[:-1], axis=0)
+    magnitude = np.add.reduceat(np.abs(extended), rows.bounds[:-1], axis=0)
     number = counts(rows)
-    for group, part in rows.slices():
-        extended = values[part].astype(np.longdouble)
-        total = extended.sum(axis=0)
-        unsure = doubtful(total, np.abs(extended).sum(axis=0)) & (number[group] > 0)
-        if mean:
-            total = total / number[group]
-        result[group] = total.astype(np.float64)
-        if unsure.any():
-            steps = np.flatnonzero(unsure)
-            exact = kahan_mean if mean else kahan_sum
-            result[group, steps] = exact(_terms(rows, part, steps), steps.shape)
+    unsure = doubtful(total, magnitude) & (number > 0)
+    result = (total / number if mean else total).astype(np.float64)
+    if unsure.any():
+        exact = kahan_mean if mean else kahan_sum
+        for group, part in rows.slices():
+            steps = np.flatnonzero(unsure[group])
+            if len(steps):
+                result[group, steps] = exact(_terms(rows, part, steps), steps.shape)
     return result
 
 

@@ -86,18 +86,30 @@ def _window_totals(
     finish: Callable[[Extended, IndexArray], Extended],
     exact: Callable[[Terms, tuple[int, ...]], ValueArray],
 ) -> ValueArray:
-    extended = windows.values.astype(np.longdouble)
-    total = windows.reduce(np.add, extended)
-    if np.signbit(windows.values).any() or not np.isfinite(windows.values).all():
-        magnitude = windows.reduce(np.add, np.abs(extended))
-    else:
-        magnitude = total
+    total, magnitude = _extended_totals(windows)
     count = np.broadcast_to(windows.count, windows.shape)
     result = finish(total, count).astype(np.float64)
     unsure = doubtful(total, magnitude) & (count > 0)
     if unsure.any():
         _redo(windows, unsure, result, exact)
     return result
+
+
+def _extended_totals(windows: Windows) -> tuple[Extended, Extended]:
+    """Sums of all windows, and what their rounding errors are in proportion to."""
+    extended = windows.values.astype(np.longdouble)
+    finite = np.isfinite(windows.values).all()
+    running = None
+    if finite and not np.signbit(windows.values).any():
+        running = windows.running(extended)
+    if running is not None:
+        # Without cancellation inside a window, differences of running sums are exact enough where the
+        # window is not tiny against all before it. A window of zeros comes out as zero exactly.
+        until = windows.pick(running, windows.hi - 1)
+        total = until - windows.pick(running - extended, windows.lo)
+        return total, np.where(total == 0, 0, until)
+    total = windows.reduce(np.add, extended)
+    return total, windows.reduce(np.add, np.abs(extended))
 
 
 def _redo(

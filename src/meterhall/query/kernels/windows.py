@@ -3,12 +3,14 @@
 Two layouts share one set of operations, because all of them index the last axis:
 
     aligned   series on one clock: times[K], values[S, K], lo[T], hi[T]
-    ragged    every series its own clock, laid end to end: times[N], values[N], lo[S, T], hi[S, T]
+    ragged    every series its own clock, laid end to end: times[N], values[N], lo[S, T], hi[S, T];
+              series s is [offsets[s], offsets[s + 1])
 
 What depends on times alone is thus computed once per clock in the aligned layout and broadcasts.
 An empty window has lo == hi; operations give rubbish for it, which callers mask by `count`.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +25,8 @@ BoolArray = NDArray[np.bool_]
 
 # Cells of a gathered block (windows times window length) that are sorted at once: 8 MB of float64.
 _GATHER_CELLS_MAX = 1 << 20
+# Below this mean length a loop over the series of a ragged tile costs more than it saves.
+_SERIES_LENGTH_MIN = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +38,7 @@ class Windows:
     lo: IndexArray
     hi: IndexArray
     shape: tuple[int, int]
+    offsets: IndexArray | None = None
 
     @property
     def count(self) -> IndexArray:
@@ -58,6 +63,18 @@ class Windows:
         edges = np.stack([self.lo, self.hi], axis=-1).reshape(-1)
         reduced = ufunc.reduceat(padded, edges, axis=-1)[..., ::2]
         return reduced.reshape((*source.shape[:-1], *self.lo.shape))
+
+    def running(self, source: NDArray[Any]) -> NDArray[Any] | None:
+        """Running sums of `source` along each series, or None where the series are too short for it."""
+        if self.offsets is None:
+            return np.cumsum(source, axis=-1)
+        if len(source) < _SERIES_LENGTH_MIN * (len(self.offsets) - 1):
+            return None
+        sums = np.empty_like(source)
+        edges = self.offsets.tolist()
+        for begin, end in itertools.pairwise(edges):
+            np.cumsum(source[begin:end], out=sums[begin:end])
+        return sums
 
     def pairs(self, marks: BoolArray) -> IndexArray:
         """How many neighbours inside each window are marked; `marks[..., k]` is of samples k-1 and k."""
@@ -133,7 +150,7 @@ def ragged(
     """Windows (end - range, end] over series laid end to end; series s is [offsets[s], offsets[s+1])."""
     hi = positions(times, offsets, ends)
     lo = positions(times, offsets, ends - range_ms)
-    return Windows(times, values, lo, hi, hi.shape)
+    return Windows(times, values, lo, hi, hi.shape, offsets)
 
 
 def positions(times: TimestampArray, offsets: IndexArray, ends: TimestampArray) -> IndexArray:

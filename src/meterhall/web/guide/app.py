@@ -1,4 +1,4 @@
-"""The guide's API as a FastAPI application, to be mounted at /v1.0.
+"""The guide's API as a FastAPI application: the ten calls under /v1.0, and their description at /docs.
 
 Each request goes the same way: appkey (from memory), project, scope, body within its limits, then the call on
 a worker thread. The event loop waits for no database and parses no body.
@@ -25,17 +25,22 @@ from meterhall.ports.access import Access
 from meterhall.telemetry.metrics import GUIDE_REQUESTS
 from meterhall.web.auth import authenticate, require_project, require_scope
 from meterhall.web.guide import calls, envelope, schema
+from meterhall.web.guide.docs import docs_routes
 
 _log = structlog.get_logger()
 
 _READ: tuple[Scope, ...] = ("manage", "query")
 _CHANGE: tuple[Scope, ...] = ("manage",)
 
-_JOBS = "/projects/{projectId}/jobs"
+_JOBS = "/v1.0/projects/{projectId}/jobs"
 _JOB = _JOBS + "/{jobId}"
 _TARGETS = _JOB + "/targets"
 _TARGET = _TARGETS + "/{targetId}"
-_SERVERS = "/projects/{projectId}/servers"
+_SERVERS = "/v1.0/projects/{projectId}/servers"
+
+
+# Where `web.asgi` leaves the id that the reply's X-Request-Id has.
+_REQUEST_ID = "request_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,10 @@ _CALLS: tuple[_Call, ...] = (
 def create_guide(
     control: Control, access: Access, executor: Executor, settings: GuideSettings | None = None
 ) -> FastAPI:
-    """The application. `executor` runs whatever waits for the database; the caller owns it."""
+    """The application; it answers full paths and is not to be mounted below one.
+
+    `executor` runs whatever waits for the database; the caller owns it.
+    """
     guide = FastAPI(
         title="System Monitoring API",
         version=__version__,
@@ -120,6 +128,7 @@ def create_guide(
             openapi_extra=schema.operation(call.path, call.region, call.body, call.codes),
             include_in_schema=call.documented,
         )
+    guide.router.routes.extend(docs_routes(guide))
     guide.add_exception_handler(HTTPException, _on_http_exception)
     return guide
 
@@ -163,7 +172,8 @@ class _Door:
         except ControlError as error:
             return envelope.refusal(error.code, error.detail), error.code
         except Exception:  # noqa: BLE001  # The last resort: -50000 out, the traceback in the log.
-            request_id = self._control.context.identifiers.uuid()
+            known = request.scope.get("state", {}).get(_REQUEST_ID)
+            request_id = str(known or self._control.context.identifiers.uuid())
             _log.exception("call failed", call=call.run.__name__, request_id=request_id)
             return envelope.internal_error(request_id), "INTERNAL_SERVER_ERROR"
 

@@ -1,9 +1,10 @@
-"""`/docs`: the guide's OpenAPI as one plain page, and `/docs/openapi.json` for programs.
+"""`/docs`: the guide's OpenAPI as one plain page, and `/openapi.json` for programs.
 
 The usual viewers load scripts from elsewhere; a private cloud has no elsewhere, and a page without scripts
 needs no exception from the content security policy.
 """
 
+import functools
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
@@ -24,26 +25,30 @@ _SECURITY = {
 }
 
 
-def docs_routes(guide: FastAPI, prefix: str) -> list[Route]:
-    """Routes `/docs` and `/docs/openapi.json` for the application that mounts `guide` at `prefix`."""
-    document = openapi_of(guide, prefix)
-    page = _page(document)
-    content = orjson.dumps(document)
+def docs_routes(guide: FastAPI) -> list[Route]:
+    """Routes `/docs` and `/openapi.json`. Both are made at their first request, not at the start."""
 
-    async def show(_request: Request) -> Response:
-        return HTMLResponse(page, headers=_SECURITY)
+    @functools.cache
+    def page() -> str:
+        return _page(openapi_of(guide))
 
-    async def download(_request: Request) -> Response:
-        return Response(content, media_type="application/json")
+    @functools.cache
+    def document() -> bytes:
+        return orjson.dumps(openapi_of(guide))
 
-    return [Route("/docs", show), Route("/docs/openapi.json", download)]
+    # Plain functions: Starlette runs them on a worker thread.
+    def show(_request: Request) -> Response:
+        return HTMLResponse(page(), headers=_SECURITY)
+
+    def download(_request: Request) -> Response:
+        return Response(document(), media_type="application/json")
+
+    return [Route("/docs", show), Route("/openapi.json", download)]
 
 
-def openapi_of(guide: FastAPI, prefix: str) -> dict[str, Any]:
-    """The OpenAPI document, with full paths."""
-    document = get_openapi(title=guide.title, version=guide.version, routes=guide.routes)
-    document["paths"] = {prefix + path: item for path, item in document["paths"].items()}
-    return document
+def openapi_of(guide: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document."""
+    return get_openapi(title=guide.title, version=guide.version, routes=guide.routes)
 
 
 def _page(document: Mapping[str, Any]) -> str:
@@ -52,7 +57,7 @@ def _page(document: Mapping[str, Any]) -> str:
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
         f"<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>",
-        "<p>Also as <a href=/docs/openapi.json>OpenAPI</a>, for programs.</p>",
+        "<p>Also as <a href=/openapi.json>OpenAPI</a>, for programs.</p>",
     ]
     for path, item in document["paths"].items():
         for method, operation in item.items():

@@ -6,7 +6,8 @@ Only the description lives here. Requests are read by `bodies`, answers written 
 from collections.abc import Sequence
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
 from meterhall.control import fields
 from meterhall.model.errors import ControlCode
@@ -18,59 +19,65 @@ Body = TypeVar("Body")
 RegionRule = Literal["required", "optional"]
 
 
-class Header(BaseModel):
+class _Shape(BaseModel):
+    """Spells its keys as the guide does: lst_mod_ymdt is `lstModYmdt`."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+
+class Header(_Shape):
     """The head of every answer."""
 
-    isSuccessful: bool  # noqa: N815  # The guide's spelling, here and below.
-    resultCode: int  # noqa: N815
-    resultMessage: str  # noqa: N815
+    is_successful: bool
+    result_code: int
+    result_message: str
     detail: str | None = Field(None, description="One sentence on what was wrong; errors only.")
 
 
-class Envelope(BaseModel, Generic[Body]):
+class Envelope(_Shape, Generic[Body]):
     """Every answer."""
 
     header: Header
     body: Body | None
 
 
-class Workspace(BaseModel):
+class Workspace(_Shape):
     """A workspace (job)."""
 
-    jobId: str  # noqa: N815
-    projectId: str  # noqa: N815
-    jobName: str  # noqa: N815
-    metricsPath: str  # noqa: N815
+    job_id: str
+    project_id: str
+    job_name: str
+    metrics_path: str
     description: str | None
-    lstModifier: str | None = Field(description="Console user's UUID; null after an appkey.")  # noqa: N815
-    lstModYmdt: str = Field(examples=["2021-08-17T10:32:09"])  # noqa: N815
-    reservedJobCd: str | None = Field(description="LINUX, WINDOWS, or null.")  # noqa: N815
+    lst_modifier: str | None = Field(description="Console user's UUID; null after an appkey.")
+    lst_mod_ymdt: str = Field(examples=["2021-08-17T10:32:09"])
+    reserved_job_cd: str | None = Field(description="LINUX, WINDOWS, or null.")
 
 
-class CollectionTarget(BaseModel):
+class CollectionTarget(_Shape):
     """A collection target."""
 
-    targetId: str  # noqa: N815
-    jobId: str  # noqa: N815
-    hostId: str  # noqa: N815
+    target_id: str
+    job_id: str
+    host_id: str
     port: int
-    resultCd: int  # noqa: N815
-    failReason: str | None  # noqa: N815
-    mntrnStatCd: Literal["NORMAL", "HTTP_ERROR", "UNREACHABLE", "STOPPED"] | None  # noqa: N815
-    lstModifier: str | None  # noqa: N815
-    lstModYmdt: str  # noqa: N815
-    hostNm: str  # noqa: N815
-    svrIp: str  # noqa: N815
+    result_cd: int
+    fail_reason: str | None
+    mntrn_stat_cd: Literal["NORMAL", "HTTP_ERROR", "UNREACHABLE", "STOPPED"] | None
+    lst_modifier: str | None
+    lst_mod_ymdt: str
+    host_nm: str
+    svr_ip: str
 
 
-class Server(BaseModel):
+class Server(_Shape):
     """A host on which collection can run."""
 
-    hostId: str  # noqa: N815
-    hostNm: str  # noqa: N815
-    svrIp: str  # noqa: N815
-    projectId: str  # noqa: N815
-    instanceId: str | None  # noqa: N815
+    host_id: str
+    host_nm: str
+    svr_ip: str
+    project_id: str
+    instance_id: str | None
 
 
 _METRICS_PATH = {"type": "string", "pattern": "^/", "maxLength": fields.METRICS_PATH_CHARS_MAX}
