@@ -108,29 +108,41 @@ def test_a_full_queue_refuses(pool):
     asyncio.run(main())
 
 
+def departing(gone: asyncio.Event):
+    """An ASGI receive whose client leaves when `gone` is set."""
+
+    async def receive():
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    return receive
+
+
+def spin(ticket):
+    """Computes until its budget stops it."""
+    budget = ticket.budget(60)
+    while True:
+        budget.check()
+
+
 def test_departure_cancels_running_and_waiting_work(pool):
     runner = pool(concurrency=1)
     ran = []
 
     async def main():
-        gone = asyncio.Event()
-
-        async def receive():
-            await gone.wait()
-            return {"type": "http.disconnect"}
-
-        def spin(ticket):
-            budget = ticket.budget(60)
-            while True:
-                budget.check()
-
-        running = asyncio.create_task(runner.run(A, spin, receive))
+        first_gone, second_gone = asyncio.Event(), asyncio.Event()
+        running = asyncio.create_task(runner.run(A, spin, departing(first_gone)))
         await until(lambda: runner._begun)
-        waiting = asyncio.create_task(runner.run(A, lambda _: ran.append(1), receive))
-        gone.set()
+        work = runner.run(A, lambda _: ran.append(1), departing(second_gone))
+        waiting = asyncio.create_task(work)
+        await until(lambda: runner._waiting_count)
+        second_gone.set()
+        (ticket,) = runner._waiting[A]
+        await until(lambda: ticket._canceled)
+        first_gone.set()
         for task in (running, waiting):
             with pytest.raises(QueryCanceled):
-                await asyncio.wait_for(task, 5)
+                await asyncio.wait_for(task, 10)
 
     asyncio.run(main())
     assert not ran

@@ -150,7 +150,9 @@ def rules(backend: Backend, call: Call) -> Answer:
 
 
 # What strconv.ParseBool takes, and the absent parameter.
-_BOOLEANS = frozenset(("", *["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"]))
+_BOOLEANS = frozenset(
+    ("", *["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"])
+)
 
 
 def _check_page(form: Form) -> None:
