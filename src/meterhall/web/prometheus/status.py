@@ -10,9 +10,11 @@ from typing import Any
 
 from meterhall import __version__
 from meterhall.model.errors import BadInput
+from meterhall.model.labels import quote
 from meterhall.web.encode import encode_data
 from meterhall.web.prometheus import params
 from meterhall.web.prometheus.call import ActiveTarget, Answer, Backend, Call
+from meterhall.web.prometheus.form import Form
 
 # The Prometheus whose behaviour this API has. Clients compare it as plain semver.
 COMPATIBLE_VERSION = "3.5.0"
@@ -133,11 +135,42 @@ def alerts(backend: Backend, call: Call) -> Answer:
 
 def rules(backend: Backend, call: Call) -> Answer:
     """There are no rules yet; parameters are checked as if there were."""
-    kind = call.form.first("type")
+    form = call.form
+    kind = form.first("type")
     if kind not in ("", "alert", "record"):
-        raise params.invalid("type", BadInput(f'not supported value "{kind}"'))
-    params.matcher_sets(call.form.all("match[]"))
+        raise params.invalid("type", BadInput(f"not supported value {quote(kind)}"))
+    if form.first("exclude_alerts") not in _BOOLEANS:
+        fault = f"strconv.ParseBool: parsing {quote(form.first('exclude_alerts'))}: invalid syntax"
+        raise params.invalid(
+            "exclude_alerts", BadInput(f"error converting exclude_alerts: {fault}")
+        )
+    params.matcher_sets(form.all("match[]"))
+    _check_page(form)
     return encode_data({"groups": []})
+
+
+# What strconv.ParseBool takes, and the absent parameter.
+_BOOLEANS = frozenset(
+    ("", *["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"])
+)
+
+
+def _check_page(form: Form) -> None:
+    """Parameters that cut a long list of groups into pages."""
+    size = form.first("group_limit")
+    if not size and form.first("group_next_token"):
+        reason = "group_limit needs to be present in order to paginate over the groups"
+        raise params.invalid("group_next_token", BadInput(reason))
+    if not size:
+        return
+    try:
+        count = params.go_int(size, "ParseInt")
+    except BadInput as error:
+        reason = f"group_limit needs to be a valid number: {error}"
+        raise params.invalid("group_limit", BadInput(reason)) from None
+    if count <= 0:
+        reason = "group_limit needs to be greater than 0"
+        raise params.invalid("group_limit", BadInput(reason))
 
 
 def _target(target: ActiveTarget) -> dict[str, Any]:
