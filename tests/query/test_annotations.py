@@ -44,9 +44,10 @@ def test_special_numbers():
 def test_a_position_counts_lines_and_bytes():
     notes = Annotations('# "ä"\nrate(x[1m])')
     notes.possible_non_counter("x", Span(12, 13))
-    assert notes.infos == (
+    (text,) = notes.infos
+    assert text == (
         "PromQL info: metric might not be a counter, "
-        'name does not end in _total/_sum/_count/_bucket: "x" (2:6)',
+        'name does not end in _total/_sum/_count/_bucket: "x" (2:6)'
     )
 
 

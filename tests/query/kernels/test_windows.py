@@ -67,7 +67,7 @@ def test_positions_at_one_repeated_time():
 def test_pairs_counts_marks_inside_the_window(marks, ends, range_ms):
     times = np.arange(len(marks), dtype=np.int64) * 7
     windows = aligned(times, np.zeros((1, len(marks))), ends, range_ms)
-    counted = windows.pairs(marks[None, :])
+    counted = np.broadcast_to(windows.pairs(marks[None, :]), windows.shape)
     for step, end in enumerate(ends.tolist()):
         found = inside(times, end, range_ms)
         if found:
