@@ -5,11 +5,12 @@ thread-safe and see every sample whose append returned before the call.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import SeriesGroup
+from meterhall.model.stack import SeriesStack
 
 # Several selectors, any of which may match: the union that `match[]` asks for.
 MatcherSets = Sequence[Sequence[Matcher]]
@@ -34,6 +35,15 @@ class Selection(Protocol):
         A series without a sample in the range may be missing. Reading is lazy: stop iterating to stop
         the work.
         """
+        ...
+
+
+@runtime_checkable
+class StackedSelection(Selection, Protocol):
+    """A selection that can give many clocks at once; what cannot is stacked from its groups."""
+
+    def stacks(self) -> Iterator[SeriesStack]:
+        """The same samples as `groups`, in as few pieces as fit a bounded memory."""
         ...
 
 
