@@ -5,7 +5,7 @@ thread-safe and see every sample whose append returned before the call.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
@@ -37,13 +37,11 @@ class Selection(Protocol):
         """
         ...
 
-
-@runtime_checkable
-class StackedSelection(Selection, Protocol):
-    """A selection that can give many clocks at once; what cannot is stacked from its groups."""
-
     def stacks(self) -> Iterator[SeriesStack]:
-        """The same samples as `groups`, in as few pieces as fit a bounded memory."""
+        """The same samples, many clocks at a time, in pieces of a bounded size.
+
+        A store that can read no more than one clock at once gives `stacked(self.groups())`.
+        """
         ...
 
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from meterhall.model.samples import TimestampArray, ValueArray, is_absent, is_stale
-from meterhall.model.stack import SeriesStack, stacked
-from meterhall.ports.series import Selection, StackedSelection
+from meterhall.model.stack import SeriesStack
 from meterhall.query.budget import Budget
 from meterhall.query.kernels.windows import IndexArray, Windows, positions, ragged
 
@@ -20,6 +19,8 @@ from meterhall.query.kernels.windows import IndexArray, Windows, positions, ragg
 _TILE_SERIES = 128
 # From so many windows a clock on, operations of its own cost less than indices for every series.
 _CLOCK_WINDOWS_MIN = 4096
+# A grid may be so many times longer for a second purpose.
+_REACH_MAX = 2
 # What a tile of several clocks holds.
 _TILE_SAMPLES = 1 << 18
 _TILE_CELLS = 1 << 17
@@ -41,13 +42,6 @@ class Run:
     times: TimestampArray
     values: ValueArray
     offsets: IndexArray
-
-
-def stacks_of(selection: Selection) -> Iterator[SeriesStack]:
-    """The samples, as many clocks at a time as the store can give."""
-    if isinstance(selection, StackedSelection):
-        return selection.stacks()
-    return stacked(selection.groups())
 
 
 def range_tiles(
@@ -75,6 +69,20 @@ def after(stack: SeriesStack, moments: TimestampArray) -> IndexArray:
         return np.searchsorted(stack.times[0], moments, side="right")[None, :]
     bases = np.arange(clocks + 1) * length
     return np.asarray(positions(stack.times.reshape(-1), bases, moments) - bases[:-1, None])
+
+
+def _edges(
+    stack: SeriesStack, ends: TimestampArray, range_ms: int
+) -> tuple[IndexArray, IndexArray]:
+    """Where the windows (end - range, end] begin and end, [C, T] each."""
+    stride = int(ends[1] - ends[0]) if len(ends) > 1 else 0
+    if stride and range_ms % stride == 0 and range_ms <= _REACH_MAX * stride * len(ends):
+        # A window begins where an earlier one ends: one search on a longer grid finds both.
+        before = range_ms // stride
+        grid = int(ends[0]) - range_ms + stride * np.arange(before + len(ends))
+        found = after(stack, grid)
+        return found[:, : len(ends)], found[:, before:]
+    return after(stack, ends - range_ms), after(stack, ends)
 
 
 def is_wide(stack: SeriesStack, steps: int) -> bool:
@@ -107,7 +115,7 @@ def run_of(stack: SeriesStack, *, markers: bool) -> Run | None:
 def _whole_tiles(
     stack: SeriesStack, ends: TimestampArray, range_ms: int, budget: Budget
 ) -> Iterator[Tile]:
-    lo, hi = after(stack, ends - range_ms), after(stack, ends)
+    lo, hi = _edges(stack, ends, range_ms)
     steps = len(ends)
     if is_wide(stack, steps):
         for clock, begin, end in stack.clocks():

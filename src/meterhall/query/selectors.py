@@ -20,7 +20,6 @@ from meterhall.query.gather import (
     range_tiles,
     run_of,
     spans,
-    stacks_of,
 )
 from meterhall.query.kernels.boundaries import interpolated
 from meterhall.query.kernels.windows import IndexArray, positions
@@ -83,7 +82,7 @@ def select_instant(
     budget.reserve(len(labels), len(ends))
     values = np.empty((len(labels), len(ends)))
     present = np.zeros((len(labels), len(ends)), np.bool_)
-    for stack in stacks_of(selection):
+    for stack in selection.stacks():
         budget.check()
         budget.read(stack.samples)
         for rows, found, here in _last(stack, ends, lookback_ms, stamps=stamps):
@@ -166,7 +165,7 @@ def select_range(
     budget.reserve(len(selection.labels), len(ends))
     return RangeVector(
         list(selection.labels),
-        lambda: range_tiles(stacks_of(selection), reach, span_ms, budget),
+        lambda: range_tiles(selection.stacks(), reach, span_ms, budget),
         ends,
         node.range_ms,
         vector.anchored,

@@ -40,7 +40,7 @@ from meterhall.tsdb.block_reading import BlockReading
 from meterhall.tsdb.cache import ByteCache
 from meterhall.tsdb.merging import Piece, clip, runs
 from meterhall.tsdb.pages import decode_page
-from meterhall.tsdb.stacking import Pick
+from meterhall.tsdb.stacking import Bulk, Pick
 
 _log = structlog.get_logger()
 _Numbers = NDArray[np.int64]
@@ -316,8 +316,8 @@ class BlockPart:
         return clip((self.times, values), *self._range)
 
 
-class BlockParts(list[BlockPart]):
-    """Parts of one block; implements `selection.Bulk`, so that each page is decoded once for all."""
+class BlockParts(list[BlockPart], Bulk):
+    """Parts of one block, of which page is decoded once for all."""
 
     def __init__(self, tenant: TenantBlock, start_ms: int, end_ms: int) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ then clock by clock.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from meterhall.model.labels import Labels
 from meterhall.model.samples import SeriesGroup
 from meterhall.model.stack import SeriesStack, fits, stacked
 from meterhall.tsdb.merging import Piece, clip, drop_empty_times, is_full, merge, runs
-from meterhall.tsdb.stacking import Pick, Reading, read_pieces, stack
+from meterhall.tsdb.stacking import Bulk, Pick, Reading, read_pieces, stack
 
 Positions = NDArray[np.int64]
 
@@ -38,15 +38,6 @@ class Part(Protocol):
 
 # The parts of one source hold each label set once.
 Source = Sequence[Part]
-
-
-@runtime_checkable
-class Bulk(Protocol):
-    """A source that can read many of its parts together. It cuts to the range it was selected for."""
-
-    def reading(self, picks: Sequence[Pick]) -> Reading:
-        """Series of several clocks; a pick of part -1 has nothing in this source."""
-        ...
 
 
 class StoredSelection:

@@ -55,6 +55,14 @@ class PieceReading:
                 out[edges[clock] : edges[clock + 1], column : column + len(times)] = values
 
 
+class Bulk:
+    """A source that can read many of its parts together. It cuts to the range it was selected for."""
+
+    def reading(self, picks: Sequence[Pick]) -> Reading:
+        """Series of several clocks; a pick of part -1 has nothing in this source."""
+        raise NotImplementedError
+
+
 class Readable(Protocol):
     """A part of a source, as far as reading it goes."""
 

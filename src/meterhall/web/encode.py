@@ -219,6 +219,14 @@ def _grid(grid: GridResult) -> Iterator[bytes]:
 
 def _separators(times: TimestampArray) -> list[bytes]:
     """What stands before each value: the end of the point before it, and its own time."""
+    seconds, rest = np.divmod(times, 1000)
+    if len(times) and times[0] >= 0 and (rest == rest[0]).all():
+        decimals = b".%03d" % rest[0] if rest[0] else b""
+        text = orjson.dumps(seconds, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+        spelled = text.replace(b",", decimals + b',"\n"],[').split(b"\n")
+        spelled[0] = b'"],[' + spelled[0]
+        spelled[-1] += decimals + b',"'
+        return spelled
     return [b'"],[%s,"' % spell_seconds(time) for time in times.tolist()]
 
 

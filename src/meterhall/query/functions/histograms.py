@@ -131,7 +131,7 @@ def _measured(call: Invocation, frame: Frame, argument: int, measure: _Measure) 
         histograms = [found[index] for index in alike]
         rows = np.stack([histogram.rows for histogram in histograms], axis=1)
         here = frame.mask()[rows]
-        some, every = here.any(axis=0), here.all(axis=0)
+        some, every = np.asarray(here.any(axis=0)), here.all(axis=0)
         regular = np.asarray((some == every).all(axis=1))
         numbers = np.array(alike)
         present[numbers] = some
