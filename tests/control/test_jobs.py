@@ -67,6 +67,12 @@ def test_fifty_at_once_make_one(
     assert len(control.jobs.list(project_id, "kr")) == 1
 
 
+def test_a_job_needs_a_region_of_this_server(control: Control, project_id: str) -> None:
+    with pytest.raises(ControlError, match="region 'us'") as caught:
+        control.jobs.create(project_id, JobDraft("us", "api", "/m"))
+    assert caught.value.code == "BAD_INPUT_VALUE"
+
+
 def test_a_change_sets_path_and_says_when(control: Control, job: Job, clock) -> None:
     clock.ms += 5000
     changed = control.jobs.change(ref_of(job), JobChange("/new", "api"))

@@ -1,10 +1,14 @@
 """Projects."""
 
+import os
+
 import pytest
 
 from meterhall.control.hosts import HostDraft
+from meterhall.control.identifiers import Identifiers
 from meterhall.control.jobs import JobDraft, JobRef
-from meterhall.control.plane import Control
+from meterhall.control.plane import Control, open_control_plane
+from meterhall.control.settings import ControlSettings
 from meterhall.control.targets import TargetDraft
 from meterhall.model.errors import ControlError
 
@@ -17,6 +21,22 @@ def test_a_project_is_made_with_a_key_that_works(control: Control) -> None:
     assert principal is not None
     assert principal.project == made.project.project_id
     assert principal.scopes == {"manage", "query", "write"}
+
+
+def test_an_id_that_is_taken_is_drawn_again(database_url: str, clock) -> None:
+    draws: list[int] = []
+
+    def random_bytes(size: int) -> bytes:
+        draws.append(size)
+        # Project ids take 8 bytes; the first two projects draw the same ones.
+        return bytes(size) if size == 8 and draws.count(8) <= 2 else os.urandom(size)
+
+    control = open_control_plane(database_url, ControlSettings(), clock, Identifiers(random_bytes))
+    first, second = (control.projects.create("shop").project.project_id for _ in range(2))
+    control.close()
+    assert first == "a" * 8
+    assert second != first
+    assert draws.count(8) >= 3
 
 
 def test_the_secret_is_in_no_repr(control: Control) -> None:

@@ -88,7 +88,7 @@ MERGES = [
     ('a{job=""} 1', {"__name__": "a"}),
     ('a{b=""} 1', {"__name__": "a"}),
     ('a{exported_job="y"} 1', {"__name__": "a", "exported_job": "y"}),
-    ('a{__foo="x"} 1', {"__name__": "a", "__foo": "x"}),
+    ('a{__foo="x",__foo__="y",_z="z"} 1', {"__name__": "a", "_z": "z"}),
     ('{"a.b","c d"="e"} 1', {"__name__": "a.b", "c d": "e"}),
 ]
 
@@ -135,17 +135,17 @@ def test_a_bad_page_fails_as_a_whole_and_names_its_line(it, page, reason):
         (
             {"labels": LabelLimits(labels_max=4)},
             'a{b="c"} 1\n',
-            "label limit exceeded: 5 labels, limit 4",
+            "line 1: label limit exceeded: 5 labels, limit 4",
         ),
         (
             {"labels": LabelLimits(name_bytes_max=14)},
-            'a{fifteen_letters="c"} 1\n',
-            "label name length limit exceeded: 15 bytes, limit 14",
+            'a 1\na{fifteen_letters="c"} 1\n',
+            "line 2: label name length limit exceeded: 15 bytes, limit 14",
         ),
         (
             {"labels": LabelLimits(value_bytes_max=13)},
             'a{b="ääääääæ"} 1\n',
-            "label value length limit exceeded: 14 bytes, limit 13",
+            "line 1: label value length limit exceeded: 14 bytes, limit 13",
         ),
     ],
 )

@@ -9,7 +9,7 @@ from meterhall.tsdb.store import EmbeddedStore
 
 NOW = 1_800_000_000_000
 TENANT = Tenant("kr", "p1")
-EVER = (-(2**62), 2**62)
+EVER = (-(2**63), 2**63 - 1)
 NAME = Matcher(MatchOp.NOT_EQUAL, "__name__", "")
 
 

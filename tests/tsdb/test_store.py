@@ -125,7 +125,7 @@ class Driver:
             assert dump(self.store, tenant) == held
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(strategies.lists(operation, max_size=25))
 @example([("run", 1), ("flush", 1), ("flush", 0), ("reopen",), ("run", 1)])
 def test_a_store_equals_a_dict(operations):

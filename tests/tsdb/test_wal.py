@@ -60,13 +60,13 @@ class FaultyDisk(Disk):
 
 
 def small_log(directory):
-    """Five appends of two series; returns what each append stored, and the segment's path."""
+    """Three appends of two series; returns what each append stored, and the segment's path."""
     store = open_store(directory)
     writer = store.writer(TENANT)
     left, right = series("a", x="1"), series("b", x="2")
     refs = writer.intern("c", [left, right])
     stored = []
-    for step in range(5):
+    for step in range(3):
         writer.append([rows_of(NOW + step, refs, [step, 10.5 * step])]).durable.result(5)
         stored.append({(left, NOW + step), (right, NOW + step)})
     store.close()
@@ -234,4 +234,14 @@ def test_many_threads_share_commits(tmp_path):
     store.close()
     store = open_store(tmp_path)
     assert samples(store) == expected
+    store.close()
+
+
+def test_a_caller_that_gives_up_does_not_upset_the_log(tmp_path):
+    store = open_store(tmp_path)
+    for step in range(50):
+        durable = append(store.writer(TENANT), series("a"), (NOW + step, 1.0), wait=False).durable
+        assert not durable.cancel()
+    durable.result(5)
+    assert len(samples(store)) == 50
     store.close()

@@ -40,7 +40,7 @@ numbers = st.one_of(
     st.integers(-(10**25), 10**25).map(lambda value: str(value).encode()),
     st.sampled_from(
         b"1 -0 -0.0 0 +1 .5 1. 01 1e400 -1e400 1e-400 NaN +NaN Inf -Inf infinity 1_0 0x1 true null"
-        b" 1,5 [1] 1e5 1E+5 - e 1. 1;2 9007199254740993".split(b" ")
+        b" 1NaN NaN1 -NaN NNaNaN nan , 1,5 [1] 1e5 1E+5 - e 1. 1;2 9007199254740993".split(b" ")
     ),
 )
 blanks = st.sampled_from((b" ", b" ", b" ", b"  ", b"\t", b""))
@@ -143,6 +143,18 @@ def test_another_format_has_another_shape():
     assert reader.read(b"a 1\n# EOF\n", OPENMETRICS).shape is not first.shape
 
 
+def test_special_values_of_a_repeated_page():
+    reader = PageReader(10)
+    page = b"a 1\nb 2\nc 3\nd 4\n"
+    for values in ((b"NaN", b"1", b"NaN", b"0"), (b"-0", b"+Inf", b"nan", b"-Inf")):
+        shape = reader.read(page, TEXT).shape
+        body = b"a %s\nb %s\nc %s\nd %s\n" % values
+        repeated = reader.read(body, TEXT)
+        assert repeated.shape is shape
+        expected = PageReader(10).read(body, TEXT).values
+        assert repeated.values.view(np.uint64).tolist() == expected.view(np.uint64).tolist()
+
+
 def test_declarations():
     page = PageReader(10).read(
         b"# HELP a_s says\n# TYPE a_s counter\n# UNIT a_s s\n# HELP b only\n# TYPE a_s gauge\n# EOF\n",
@@ -161,6 +173,14 @@ def test_more_samples_than_allowed(newlines):
     assert len(reader.read(body, TEXT).values) == 2
     with pytest.raises(TooLarge, match="more than 2 samples"):
         reader.read(body + b"c 1\nnonsense", TEXT)
+
+
+def test_more_lines_than_allowed():
+    reader = PageReader(2)
+    assert len(reader.read(b"a 1" + b"\n" * 200_000, TEXT).values) == 1
+    with pytest.raises(TooLarge, match="more than 200000 lines"):
+        reader.read(b"a 1" + b"\n" * 200_001, TEXT)
+    assert len(PageReader(60_000).read(b"a 1" + b"\n" * 200_001, TEXT).values) == 1
 
 
 def test_a_page_of_too_many_declarations_is_read_without_them():

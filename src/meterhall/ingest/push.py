@@ -18,9 +18,11 @@ the same series and time is refused. Ordinary NaNs are made canonical, staleness
 """
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +33,7 @@ from meterhall.ingest.outcome import both, done, refused_by_kind
 from meterhall.ingest.rows import merge_rows, only_renamed
 from meterhall.ingest.stamp import check_size
 from meterhall.model.errors import BadInput
-from meterhall.model.labels import METRIC_NAME, Labels, label_value, make_labels, quote
+from meterhall.model.labels import METRIC_NAME, Labels, label_value, quote
 from meterhall.model.samples import NAN, RefArray, Rejection, Row, ValueArray, is_stale
 from meterhall.model.tenant import Tenant
 from meterhall.ports.append import SampleWriter
@@ -43,6 +45,9 @@ _APPENDED = SAMPLES_APPENDED.labels("push")
 _BAD_LABELS = "bad labels"
 _CULPRIT_CHARS_MAX = 80
 _RETRIES_MAX = 3
+# Labels that are remembered by their bytes, and how long they may be for that: about 50 MB.
+_PAIRS_REMEMBERED_MAX = 65_536
+_PAIR_BYTES_MAX = 512
 # C0, DEL and C1: what no terminal, log or page should meet in a name.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")  # noqa: TID251 - our own pattern
 # In place of a ref, for series that are not stored.
@@ -225,27 +230,37 @@ class _Push:
 
 def _judge(raw: RawLabels, limits: PushLimits) -> Labels:
     """The labels to store, perhaps without a metric name. Raises BadInput with the culprit."""
-    named: dict[str, str] = {}
-    for raw_name, raw_value in raw:
-        name = _decoded(raw_name, "label name")
-        value = _decoded(raw_value, "value of a label")
-        if name in named:
-            raise BadInput(f"duplicate label name {_culprit(name)}")
-        if not name:
-            raise BadInput(f"empty label name, with value {_culprit(value)}")
-        if not name.isprintable() and _CONTROL.search(name):
-            raise BadInput(f"control character in label name {_culprit(name)}")
-        named[name] = value
-    metric = named.get(METRIC_NAME, "")
-    if not metric.isprintable() and _CONTROL.search(metric):
-        raise BadInput(f"control character in metric name {_culprit(metric)}")
-    labels = make_labels((name, named[name]) for name in named if not _is_message(name))
+    pairs = [
+        _pair(name, value) if len(name) + len(value) <= _PAIR_BYTES_MAX else _new_pair(name, value)
+        for name, value in raw
+    ]
+    names = [pair[0] for pair in pairs]
+    if len(set(names)) != len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise BadInput(f"duplicate label name {_culprit(twice)}")
+    labels = tuple(sorted([pair for pair in pairs if pair[1]]))
     check_size(labels, limits.labels)
     return labels
 
 
-def _is_message(name: str) -> bool:
-    return name.startswith("__") and name.endswith("__") and name != METRIC_NAME
+def _new_pair(raw_name: bytes, raw_value: bytes) -> tuple[str, str]:
+    """A label as text; its value is empty where it is not to be stored. Raises BadInput."""
+    name = _decoded(raw_name, "label name")
+    value = _decoded(raw_value, "value of a label")
+    if not name:
+        raise BadInput(f"empty label name, with value {_culprit(value)}")
+    if _CONTROL.search(name):
+        raise BadInput(f"control character in label name {_culprit(name)}")
+    if name == METRIC_NAME:
+        if _CONTROL.search(value):
+            raise BadInput(f"control character in metric name {_culprit(value)}")
+    elif name.startswith("__") and name.endswith("__"):
+        value = ""
+    return sys.intern(name), value
+
+
+# Series have most of their labels in common; so those are decoded once, and share their memory.
+_pair = lru_cache(maxsize=_PAIRS_REMEMBERED_MAX)(_new_pair)
 
 
 def _decoded(raw: bytes, what: str) -> str:

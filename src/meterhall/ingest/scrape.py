@@ -219,6 +219,9 @@ class ScrapeSession:
             except BadLabels as error:
                 line = line_of_sample(body, content_type, index)
                 raise ExpositionError(line, str(error)) from None
+            except TooLarge as error:
+                line = line_of_sample(body, content_type, index)
+                raise TooLarge(f"line {line}: {error}") from None
         interned = self._writer.intern(self._clock, list(fresh.values()))
         known.update(zip(fresh, interned.tolist(), strict=True))
         refs = np.array([known[scraped] for scraped in shape.series], np.int64)

@@ -1,7 +1,9 @@
 """Labels of a sample, checked and stamped with those of its target (contract 5.4).
 
 The target's labels always win. A scraped label of the same name is kept as `exported_<name>`, with more
-prefixes while that name is taken; shorter names settle first. An empty value is no label.
+prefixes while that name is taken; shorter names settle first. An empty value is no label, and labels
+that begin with `__` are not stored, but for the metric name (Prometheus 3.5 does store them; the contract
+does not).
 """
 
 from collections.abc import Mapping
@@ -36,7 +38,7 @@ def stamp(scraped: Labels, stamps: Mapping[str, str], limits: LabelLimits) -> La
         while merged.get(exported):
             exported = _EXPORTED + exported
         merged[exported] = value
-    labels = tuple(sorted((name, value) for name, value in merged.items() if value))
+    labels = tuple(sorted(pair for pair in merged.items() if pair[1] and not _is_hidden(pair[0])))
     check_size(labels, limits)
     return labels
 
@@ -57,6 +59,10 @@ def _check_bytes(what: str, text: str, bytes_max: int) -> None:
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > bytes_max:
         raise TooLarge(f"label {what} length limit exceeded: {size} bytes, limit {bytes_max}")
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith("__") and name != METRIC_NAME
 
 
 def _name_length(pair: tuple[str, str]) -> int:

@@ -10,6 +10,12 @@ from meterhall.model.errors import BadInput
 
 PATTERN_CHARS_MAX = 65_536
 _PROGRAM_BYTES_MAX = 8 << 20
+# Go's regexp/syntax: a tree of more than a thousand levels is refused. Prometheus adds one group.
+_NESTING_MAX = 999
+# RE2's C++ takes larger repeat counts for literal text.
+_COUNT_DIGITS_MAX = 8
+_MISSING_PARENTHESIS = "missing closing )"
+_UNEXPECTED_PARENTHESIS = "error parsing regexp: unexpected )"
 
 # RE2's C++ words for a fault, and the words of Go's regexp/syntax, which Prometheus prints.
 _GO_WORDS = {
@@ -56,6 +62,24 @@ def compile_pattern(pattern: str) -> "re2._Regexp":
     """The pattern as RE2 sees it: dot matches newline, memory is capped, nothing is logged."""
     if len(pattern) > PATTERN_CHARS_MAX:
         raise BadInput(f"regular expression longer than {PATTERN_CHARS_MAX} characters")
+    if not _is_text(pattern):
+        raise BadInput("error parsing regexp: invalid UTF-8")
+    fault = _go_only_fault(pattern)
+    if fault is None:
+        return _compile(pattern)
+    # Go reads from the left: what RE2 finds before the fault comes first. A group that is open there is no fault.
+    at, reason = fault
+    try:
+        _compile(pattern[:at])
+    except BadInput as error:
+        if _UNEXPECTED_PARENTHESIS in str(error):
+            raise BadInput(f"{_UNEXPECTED_PARENTHESIS}: `{pattern}`") from None
+        if _MISSING_PARENTHESIS not in str(error):
+            raise
+    raise BadInput(f"error parsing regexp: {reason}")
+
+
+def _compile(pattern: str) -> "re2._Regexp":
     options = re2.Options()
     options.dot_nl = True
     options.log_errors = False
@@ -63,19 +87,101 @@ def compile_pattern(pattern: str) -> "re2._Regexp":
     try:
         return re2.compile(pattern, options)
     except re2.error as error:
-        raise BadInput(_go_message(error)) from None
+        raise BadInput(_go_message(error, pattern)) from None
 
 
-def _go_message(error: Exception) -> str:
+def _is_text(pattern: str) -> bool:
+    try:
+        pattern.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _go_message(error: Exception, pattern: str) -> str:
     reason = error.args[0] if error.args else str(error)
     text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
     words, _, culprit = text.partition(": ")
     known = _GO_WORDS.get(words, words)
-    return (
-        f"error parsing regexp: {known}: `{culprit}`"
-        if culprit
-        else f"error parsing regexp: {known}"
-    )
+    if words == "invalid UTF-8":
+        # The pattern is valid text, so RE2 means a code point that is cut short.
+        known, culprit = "invalid escape sequence", pattern[pattern.rfind("\\x{") :]
+    if culprit or words == "trailing \\":
+        return f"error parsing regexp: {known}: `{culprit}`"
+    return f"error parsing regexp: {known}"
+
+
+def _go_only_fault(pattern: str) -> tuple[int, str] | None:
+    """Where Go refuses what RE2's C++ takes or words otherwise, and Go's words; None where it does not.
+
+    These are `\\C`, names of groups beyond ASCII, `(?<=` (which Go reads as a name), repeat counts of nine and
+    more digits (which C++ takes literally), and groups nested a thousand deep.
+    """
+    at = depth = 0
+    while at < len(pattern):
+        char = pattern[at]
+        if char == "\\":
+            if pattern.startswith("\\C", at):
+                return at, "invalid escape sequence: `\\C`"
+            at = _escape_end(pattern, at)
+            continue
+        if char == "[":
+            at = _class_end(pattern, at)
+            continue
+        reason = _construct_fault(pattern, at) if char in "({" else ""
+        if reason:
+            return at, reason
+        depth += (char == "(") - (char == ")")
+        if depth >= _NESTING_MAX:
+            return at, f"expression nests too deeply: `{pattern}`"
+        at += 1
+    return None
+
+
+def _construct_fault(pattern: str, at: int) -> str:
+    """Go's words for what begins with `(` or `{` here, or nothing."""
+    if pattern[at] == "{":
+        end = pattern.find("}", at)
+        counts = pattern[at + 1 : end].split(",") if end > 0 else []
+        if not 1 <= len(counts) <= 2 or not counts[0].isdecimal():
+            return ""
+        if counts[-1] and not counts[-1].isdecimal():
+            return ""
+        if max(len(count) for count in counts) <= _COUNT_DIGITS_MAX:
+            return ""
+        return f"invalid repeat count: `{pattern[at : end + 1]}`"
+    opening = next((mark for mark in ("(?P<", "(?<") if pattern.startswith(mark, at)), "")
+    if not opening or len(pattern) == at + len(opening):
+        return ""
+    end = pattern.find(">", at)
+    if end < 0:
+        return f"invalid named capture: `{pattern[at:]}`"
+    name = pattern[at + len(opening) : end]
+    if name.isascii() and name.replace("_", "a").isalnum():
+        return ""
+    return f"invalid named capture: `{pattern[at : end + 1]}`"
+
+
+def _escape_end(pattern: str, at: int) -> int:
+    """Behind the escape at `at`; `\\Q` quotes up to `\\E`."""
+    if not pattern.startswith("\\Q", at):
+        return at + 2
+    end = pattern.find("\\E", at)
+    return len(pattern) if end < 0 else end + 2
+
+
+def _class_end(pattern: str, at: int) -> int:
+    """Behind the `]` of the class that begins at `at`. A `]` in first place is a member."""
+    at += 2 if pattern.startswith("[^", at) else 1
+    first = True
+    while at < len(pattern) and (first or pattern[at] != "]"):
+        first = False
+        named = pattern.find(":]", at + 2) if pattern.startswith("[:", at) else -1
+        if named >= 0:
+            at = named + 2
+        else:
+            at += 2 if pattern[at] == "\\" else 1
+    return at + 1
 
 
 def _expand(match: "re2._Match", template: str) -> str:

@@ -68,6 +68,9 @@ class DurationParser:
         stream = self._stream
         sign = stream.next() if stream.peek().kind in ("+", "-") else None
         token = stream.peek()
+        if sign is not None and token.kind in ("+", "-"):
+            stream.put_back(sign)
+            return self._expr(1)
         node = self._expr(1) if sign is None and token.kind == "(" else self._primary(sign)
         return node if sign is None else self._signed(sign, node)
 

@@ -28,7 +28,11 @@ _BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")  # noqa: TID251 - not a user's p
 _SPACES = re.compile(r"[ \t\r\n]*")  # noqa: TID251 - not a user's pattern
 _NAME = re.compile(r"[A-Za-z0-9_]*")  # noqa: TID251 - not a user's pattern
 _WORD = re.compile(r"[A-Za-z0-9_:]*")  # noqa: TID251 - not a user's pattern
-_PLAIN = re.compile(r"[^\\\n\"']*")  # noqa: TID251 - not a user's pattern
+_PLAIN = re.compile("[^\\\\\n\"'\N{REPLACEMENT CHARACTER}]*")  # noqa: TID251 - not a user's pattern
+
+# Go decodes broken UTF-8 to this character, and so cannot tell it from the character itself.
+_BROKEN = "\N{REPLACEMENT CHARACTER}"
+_BROKEN_REASON = "invalid UTF-8 rune"
 
 _NAME_START = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
 _DIGITS = frozenset("0123456789")
@@ -208,6 +212,8 @@ class Lexer:
             end = self.text.find("`", start + 1)
             if end < 0:
                 raise self._error(start, "unterminated raw string")
+            if _BROKEN in self.text[start:end]:
+                raise self._error(start, _BROKEN_REASON)
             return self._emit(STRING, start, end + 1)
         at = start + 1
         while True:
@@ -217,6 +223,8 @@ class Lexer:
                 return self._emit(STRING, start, at + 1)
             if char in ("", "\n"):
                 raise self._error(start, "unterminated quoted string")
+            if char == _BROKEN:
+                raise self._error(start, _BROKEN_REASON)
             at = self._escape(start, at + 1, mark) if char == "\\" else at + 1
 
     def _escape(self, start: int, at: int, mark: str) -> int:

@@ -11,6 +11,7 @@ _HEX = "0123456789abcdefABCDEF"
 _AFTER_DOT = "_."
 _AFTER_MARK = "._eE"
 _INT64_MAX = (1 << 63) - 1
+_PLAIN = frozenset("0123456789.e+-_")
 _PREFIXES = {"0x": 16, "0b": 2, "0o": 8}
 
 
@@ -95,7 +96,7 @@ def parse_number(literal: str) -> tuple[float, str]:
     """The value of a number token, and Go's error text where it is no number (else empty)."""
     bare = literal.lower()
     sign = -1.0 if bare.startswith("-") else 1.0
-    bare = bare.lstrip("+-")
+    bare = bare[1:] if bare[:1] in ("+", "-") else bare
     if bare in ("inf", "infinity"):
         return sign * math.inf, ""
     if bare == "nan":
@@ -103,7 +104,8 @@ def parse_number(literal: str) -> tuple[float, str]:
     whole = _parse_int(bare)
     if whole is not None and whole <= _INT64_MAX:
         return sign * float(whole), ""
-    if bare[:2] in _PREFIXES or not _underscores_fit(bare):
+    # Python's float takes blanks and digits of all scripts, which Go does not.
+    if bare[:1] in ("+", "-") or not set(bare) <= _PLAIN or not _underscores_fit(bare):
         return 0.0, f'strconv.ParseFloat: parsing "{literal}": invalid syntax'
     try:
         value = float(bare.replace("_", ""))

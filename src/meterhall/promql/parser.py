@@ -290,7 +290,7 @@ class _Parser:
         if word.kind in EXPERIMENTAL_AGGREGATORS and EXPERIMENTAL_FUNCTIONS not in self._features:
             raise self._refusal(
                 word,
-                "limitk() and limit_ratio() are experimental and must be enabled with "
+                f"{word.kind}() is experimental and must be enabled with "
                 "--enable-feature=promql-experimental-functions",
             )
         if got != expected:

@@ -120,18 +120,18 @@ def _at(stream: TokenStream, expr: Expr) -> Expr:
     return _retarget(expr, replace(target, at_ms=_round_ms(seconds)), literal.span.end)
 
 
-def _unpinned(stream: TokenStream, expr: Expr) -> "VectorSelector | SubqueryExpr":
+def _unpinned(stream: TokenStream, expr: Expr) -> VectorSelector | SubqueryExpr:
     target = _target(stream, expr, f"@ modifier {_PRECEDED}")
     if _is_pinned(target):
         raise stream.error(expr.span.start, "@ <timestamp> may not be set multiple times")
     return target
 
 
-def _is_pinned(target: "VectorSelector | SubqueryExpr") -> bool:
+def _is_pinned(target: VectorSelector | SubqueryExpr) -> bool:
     return target.at_ms is not None or target.at_edge is not None
 
 
-def _target(stream: TokenStream, expr: Expr, refusal: str) -> "VectorSelector | SubqueryExpr":
+def _target(stream: TokenStream, expr: Expr, refusal: str) -> VectorSelector | SubqueryExpr:
     """The node that carries the modifiers of an expression."""
     if isinstance(expr, MatrixSelector):
         return expr.vector
@@ -140,7 +140,7 @@ def _target(stream: TokenStream, expr: Expr, refusal: str) -> "VectorSelector | 
     raise stream.error(expr.span.start, refusal)
 
 
-def _retarget(expr: Expr, target: "VectorSelector | SubqueryExpr", end: int) -> Expr:
+def _retarget(expr: Expr, target: VectorSelector | SubqueryExpr, end: int) -> Expr:
     """The expression with its changed target, reaching to `end`.
 
     Inside a range selector the vector selector keeps its own span.

@@ -163,7 +163,9 @@ def _selector(selector: VectorSelector) -> str:
         for matcher in selector.matchers
         if not _is_name(matcher, selector.name)
     )
-    return f"{selector.name}{{{','.join(shown)}}}" if shown else selector.name
+    # Go prints nothing for `{}`, which only `info` takes, and so a text that does not parse.
+    bare = selector.name and not shown
+    return selector.name if bare else f"{selector.name}{{{','.join(shown)}}}"
 
 
 def _is_name(matcher: Matcher, name: str) -> bool:

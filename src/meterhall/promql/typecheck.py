@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from meterhall.model.errors import PromQLError
 from meterhall.model.labels import METRIC_NAME
-from meterhall.model.matcher import Matcher, MatchOp
 from meterhall.promql.nodes import (
     AggregateExpr,
     BinaryExpr,
@@ -32,6 +31,7 @@ from meterhall.promql.tokens import COMPARISONS, SET_OPERATORS
 from meterhall.promql.walk import left_spine
 
 _DOCUMENTED = {ValueType.VECTOR: "instant vector", ValueType.MATRIX: "range vector"}
+_BLANKS = (b" ", b"\t", b"\n", b"\r")
 _OPERANDS = (ValueType.SCALAR, ValueType.VECTOR)
 _SCALAR_PARAM = frozenset(("topk", "bottomk", "quantile", "limitk", "limit_ratio"))
 
@@ -186,20 +186,15 @@ class _Checker:
         return replace(expr, args=(first, labels))
 
     def _selector(self, selector: VectorSelector) -> None:
-        names = [matcher for matcher in selector.matchers if matcher.name == METRIC_NAME]
         if selector.name:
-            # The last matcher is the name before the braces.
-            self._one_name(selector, [selector.name, *(m.value for m in names[:-1])])
-            return
-        self._one_name(selector, [m.value for m in names if m.op is MatchOp.EQUAL])
-        if all(_takes_empty(matcher) for matcher in selector.matchers):
+            # The last matcher is the name before the braces; inside them there may be none.
+            twice = next((m for m in selector.matchers[:-1] if m.name == METRIC_NAME), None)
+            if twice is not None:
+                both = f"{quote_text(selector.name)} or {quote_text(twice.value)}"
+                raise self._error(selector, f"metric name must not be set twice: {both}")
+        elif all(matcher.matches("") for matcher in selector.matchers):
             reason = "vector selector must contain at least one non-empty matcher"
             raise self._error(selector, reason)
-
-    def _one_name(self, selector: VectorSelector, names: list[str]) -> None:
-        if len(names) > 1:
-            both = f"{quote_text(names[0])} or {quote_text(names[1])}"
-            raise self._error(selector, f"metric name must not be set twice: {both}")
 
     def _binary(self, expr: BinaryExpr) -> tuple[Expr, ValueType]:
         innermost, links = left_spine(expr)
@@ -238,7 +233,7 @@ class _Checker:
     def _operator_at(self, expr: BinaryExpr) -> int:
         encoded = utf8(self._text)
         at = expr.lhs.span.end
-        while encoded[at : at + 1].isspace():
+        while encoded[at : at + 1] in _BLANKS:
             at += 1
         return at
 
@@ -259,7 +254,3 @@ class _Checker:
         if is_set and grouped:
             raise self._error(expr, f'no grouping allowed for "{expr.op}" operation')
         return replace(matching, card=Cardinality.MANY_TO_MANY) if is_set else matching
-
-
-def _takes_empty(matcher: Matcher) -> bool:
-    return matcher.matches("")

@@ -75,7 +75,7 @@ def _reduced(
         budget.check()
         values[part.groups, part.steps] = kernel(part)
         if present is not None:
-            present[part.groups, part.steps] = groupwise.counts(part.members) > 0
+            present[part.groups, part.steps] = part.members.counts > 0
     return compact(Frame(labels, values, present))
 
 

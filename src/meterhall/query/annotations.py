@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import numpy as np
+
 from meterhall.model.labels import quote
 from meterhall.promql.nodes import Span
 
@@ -145,6 +147,12 @@ def format_float(value: float) -> str:
     first, rest = str(digits[0]), "".join(map(str, digits[1:]))
     point = "." if rest else ""
     return f"{'-' if sign else ''}{first}{point}{rest}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
+
+
+def format_openmetrics(value: float) -> str:
+    """`value` as OpenMetrics labels spell it: always with a point or an exponent."""
+    text = format_float(value)
+    return text if not np.isfinite(value) or "." in text or "e" in text else f"{text}.0"
 
 
 def format_decimal(value: float) -> str:

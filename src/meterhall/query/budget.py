@@ -16,9 +16,13 @@ TOO_MANY_SAMPLES = "query processing would load too many samples into memory in 
 
 @dataclass(frozen=True, slots=True)
 class QueryLimits:
-    """Ceilings of one query. `samples_max` is Prometheus' --query.max-samples."""
+    """Ceilings of one query. `samples_max` is Prometheus' --query.max-samples.
+
+    `steps_max` bounds the grid of a subquery, `series_max` and `array_bytes_max` any one matrix.
+    """
 
     samples_max: int = 50_000_000
+    steps_max: int = 10_000_000
     series_max: int = 2_000_000
     array_bytes_max: int = 2 << 30
 
@@ -48,7 +52,10 @@ class Budget:
 
     def reserve(self, series: int, steps: int) -> None:
         """Refuse a matrix of float64 before it is allocated."""
-        if series > self.limits.series_max or series * steps * 8 > self.limits.array_bytes_max:
+        limits = self.limits
+        if steps > limits.steps_max or series > limits.series_max:
+            raise QueryError(TOO_MANY_SAMPLES)
+        if series * steps * 8 > limits.array_bytes_max:
             raise QueryError(TOO_MANY_SAMPLES)
         self.check()
 
@@ -65,5 +72,5 @@ class Budget:
 
     def settle(self, held_before: int, samples: int) -> None:
         """A node is done: its inputs are gone, its result of `samples` remains."""
-        self.samples_held = held_before
         self.hold(samples)
+        self.samples_held = held_before + samples

@@ -3,7 +3,8 @@
 `instant` and `range` run wholly in the caller's thread and touch no clock but the budget's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from meterhall.ports.series import SeriesReader
 from meterhall.promql.durations import resolve
 from meterhall.promql.nodes import Expr, MatrixSelector, SubqueryExpr
 from meterhall.query.annotations import Annotations
-from meterhall.query.budget import Budget
+from meterhall.query.budget import TOO_MANY_SAMPLES, Budget
 from meterhall.query.evaluator import Evaluator, Horizon
 from meterhall.query.frame import SAME_LABELSET, Frame, Steps, Value, compact, has_duplicates
 from meterhall.query.functions.invocation import unwrapped
@@ -63,7 +64,7 @@ class Engine:
         expr = resolve(expr, time_ms, time_ms, 0)
         evaluator = Evaluator(expr, reader, self._horizon(steps, 0, lookback_ms), text, budget)
         node = unwrapped(expr)
-        with np.errstate(all="ignore"):
+        with _arithmetic():
             if isinstance(node, MatrixSelector | SubqueryExpr):
                 value: QueryValue = _ragged(evaluator.range_vector(node, steps), budget)
             else:
@@ -89,7 +90,7 @@ class Engine:
         expr = resolve(expr, start_ms, end_ms, step_ms)
         horizon = self._horizon(grid, step_ms, lookback_ms, end_ms)
         evaluator = Evaluator(expr, reader, horizon, text, budget)
-        with np.errstate(all="ignore"):
+        with _arithmetic():
             value = _grid(evaluator.value(expr, grid), grid)
         return _answer(value, evaluator.annotations, budget)
 
@@ -102,6 +103,18 @@ class Engine:
             lookback_ms or self._options.lookback_ms,
             self._options.subquery_step_ms,
         )
+
+
+@contextmanager
+def _arithmetic() -> Iterator[None]:
+    """Floats as Go's: no warnings. A tree that is too high for Python's stack is refused."""
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    except RecursionError:
+        raise QueryError("expression is nested too deeply") from None
+    except MemoryError:
+        raise QueryError(TOO_MANY_SAMPLES) from None
 
 
 def _answer(value: QueryValue, annotations: Annotations, budget: Budget) -> QueryResult:

@@ -40,6 +40,7 @@ from meterhall.query.selectors import (
     reference_times,
     select_instant,
     select_range,
+    select_smoothed,
 )
 from meterhall.query.subquery import as_range, inner_steps
 
@@ -110,7 +111,8 @@ class Evaluator:
         """The windows of a range vector."""
         if isinstance(node, MatrixSelector):
             ends = reference_times(node.vector, steps, self.edges)
-            return select_range(self._reader, node, ends, self.budget)
+            lookback_ms = self._horizon.lookback_ms
+            return select_range(self._reader, node, ends, lookback_ms, self.budget)
         ends = reference_times(node, steps, self.edges)
         inner = inner_steps(node, ends, self._horizon.subquery_step_ms)
         if not inner.count:
@@ -145,16 +147,20 @@ class Evaluator:
             case BinaryExpr():
                 return self._chain(node, steps)
             case VectorSelector():
-                ends = reference_times(node, steps, self.edges)
-                return select_instant(
-                    self._reader, node, ends, self._horizon.lookback_ms, self.budget
-                )
+                return self._select(node, steps)
             case AggregateExpr():
                 return self._aggregate(node, steps)
             case Call():
                 return self._call(node, steps)
             case MatrixSelector() | SubqueryExpr():
                 raise AssertionError("bug: a range vector where a vector was expected")
+
+    def _select(self, node: VectorSelector, steps: Steps) -> Frame:
+        ends = reference_times(node, steps, self.edges)
+        lookback_ms = self._horizon.lookback_ms
+        if node.smoothed:
+            return select_smoothed(self._reader, node, ends, lookback_ms, self.budget)
+        return select_instant(self._reader, node, ends, lookback_ms, self.budget)
 
     def _unary(self, node: UnaryExpr, steps: Steps) -> Value:
         operand = self.value(node.expr, steps)

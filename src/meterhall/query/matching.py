@@ -53,7 +53,7 @@ class _Sides:
 
 
 def _sides(many: Frame, one: Frame, matching: VectorMatching) -> _Sides:
-    grouping = Grouping(frozenset(matching.labels), without=not matching.on)
+    grouping = _grouping(matching)
     keys = [*grouping.keys(many.labels), *grouping.keys(one.labels)]
     ids, distinct = numbered(keys)
     split = len(many.labels)
@@ -93,39 +93,105 @@ def _union(lhs: Frame, rhs: Frame) -> Frame:
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Operands that pair up, a row for each pair: values of the many and of the one side, and where."""
+
+    labels: list[Labels]
+    signatures: IndexArray
+    many: ValueArray
+    one: ValueArray
+    here: BoolArray | None
+
+
 def match_vectors(operation: Operation, lhs: Frame, rhs: Frame, budget: Budget) -> Frame:
     """Arithmetic or comparison between the series that pair up."""
-    swapped = operation.matching.card is Cardinality.ONE_TO_MANY
+    matching = operation.matching
+    swapped = matching.card is Cardinality.ONE_TO_MANY
     many, one = (rhs, lhs) if swapped else (lhs, rhs)
-    if not many.labels or not one.labels:
+    # Prometheus swaps the sides of group_right first, so that "left" is the many side here.
+    fill_many, fill_one = matching.fill_lhs, matching.fill_rhs
+    fillable = (fill_many is not None and one.labels) or (fill_one is not None and many.labels)
+    if not fillable and (not many.labels or not one.labels):
         return empty_frame(lhs.values.shape[1])
-    sides = _sides(many, one, operation.matching)
-    _refuse_duplicates(sides, operation.matching)
+    sides = _sides(many, one, matching)
+    _refuse_duplicates(sides, matching, filled=bool(fillable))
+    rows = _paired(operation, sides, budget)
+    if fill_one is not None:
+        rows = _joined(rows, _filled_one(operation, sides, fill_one))
+    if fill_many is not None:
+        rows = _joined(rows, _filled_many(operation, sides, fill_many))
+    if not rows.labels:
+        return empty_frame(lhs.values.shape[1])
+    _refuse_collisions(operation, rows)
+    left, right = (rows.one, rows.many) if swapped else (rows.many, rows.one)
+    return compact(merged(_computed(operation, rows, left, right)))
+
+
+def _paired(operation: Operation, sides: _Sides, budget: Budget) -> _Rows:
+    """The pairs that are there on both sides."""
     many_rows, one_rows = _pairs(sides, budget)
-    if not len(many_rows):
-        return empty_frame(lhs.values.shape[1])
-    labels = _result_labels(operation, sides, many_rows, one_rows)
-    here = _both_present(many, many_rows, one, one_rows)
-    _refuse_collisions(operation, sides.many_ids[many_rows], labels, here)
-    left, right = many.values[many_rows], one.values[one_rows]
-    if swapped:
-        left, right = right, left
-    return compact(merged(_computed(operation, labels, (left, right), here)))
+    return _Rows(
+        [
+            _result_labels(operation, sides.many.labels[many_row], sides.one.labels[one_row])
+            for many_row, one_row in zip(many_rows.tolist(), one_rows.tolist(), strict=True)
+        ],
+        sides.many_ids[many_rows],
+        sides.many.values[many_rows],
+        sides.one.values[one_rows],
+        _both_present(sides.many, many_rows, sides.one, one_rows),
+    )
 
 
-def _computed(
-    operation: Operation,
-    labels: list[Labels],
-    sides: tuple[ValueArray, ValueArray],
-    here: BoolArray | None,
-) -> Frame:
-    left, right = sides
+def _filled_one(operation: Operation, sides: _Sides, fill: float) -> _Rows:
+    """Series of the many side at steps where the one side has no partner."""
+    partners = _by_signature(sides.one, sides.one_ids, sides.signatures)[sides.many_ids]
+    grouping = _grouping(operation.matching)
+    return _Rows(
+        [_result_labels(operation, labels, grouping.key(labels)) for labels in sides.many.labels],
+        sides.many_ids,
+        sides.many.values,
+        np.full(sides.many.values.shape, fill),
+        sides.many.mask() & ~partners,
+    )
+
+
+def _filled_many(operation: Operation, sides: _Sides, fill: float) -> _Rows:
+    """Series of the one side at steps where the many side has no partner."""
+    partners = _by_signature(sides.many, sides.many_ids, sides.signatures)[sides.one_ids]
+    grouping = _grouping(operation.matching)
+    return _Rows(
+        [_result_labels(operation, grouping.key(labels), labels) for labels in sides.one.labels],
+        sides.one_ids,
+        np.full(sides.one.values.shape, fill),
+        sides.one.values,
+        sides.one.mask() & ~partners,
+    )
+
+
+def _joined(first: _Rows, second: _Rows) -> _Rows:
+    present = np.ones(first.many.shape, np.bool_) if first.here is None else first.here
+    assert second.here is not None, "bug: filled rows say where they are"
+    return _Rows(
+        first.labels + second.labels,
+        np.concatenate([first.signatures, second.signatures]),
+        np.concatenate([first.many, second.many]),
+        np.concatenate([first.one, second.one]),
+        np.concatenate([present, second.here]),
+    )
+
+
+def _computed(operation: Operation, rows: _Rows, left: ValueArray, right: ValueArray) -> Frame:
     if operation.op in ARITHMETIC:
-        return Frame(labels, ARITHMETIC[operation.op](left, right), here)
+        return Frame(rows.labels, ARITHMETIC[operation.op](left, right), rows.here)
     keep = COMPARISON[operation.op](left, right)
     if operation.return_bool:
-        return Frame(labels, keep.astype(np.float64), here)
-    return Frame(labels, left, here).masked(keep)
+        return Frame(rows.labels, keep.astype(np.float64), rows.here)
+    return Frame(rows.labels, left, rows.here).masked(keep)
+
+
+def _grouping(matching: VectorMatching) -> Grouping:
+    return Grouping(frozenset(matching.labels), without=not matching.on)
 
 
 def _pairs(sides: _Sides, budget: Budget) -> tuple[IndexArray, IndexArray]:
@@ -148,12 +214,13 @@ def _both_present(
     return many.mask()[many_rows] & one.mask()[one_rows]
 
 
-def _refuse_duplicates(sides: _Sides, matching: VectorMatching) -> None:
+def _refuse_duplicates(sides: _Sides, matching: VectorMatching, *, filled: bool) -> None:
     """Two series of the one side with the same signature at the same step cannot be told apart."""
     counts = np.bincount(sides.one_ids, minlength=sides.signatures)
-    if counts.max() < 2:
+    if counts.max(initial=0) < 2:
         return
-    active = sides.many.mask().any(axis=0)
+    # Prometheus does not look at a step where one side is empty, unless it is to be filled.
+    active = np.True_ if filled else sides.many.mask().any(axis=0)
     for signature in np.flatnonzero(counts > 1).tolist():
         rows = np.flatnonzero(sides.one_ids == signature)
         crowded = (np.count_nonzero(sides.one.mask()[rows], axis=0) > 1) & active
@@ -167,7 +234,7 @@ def _refuse_duplicates(sides: _Sides, matching: VectorMatching) -> None:
 
 def _duplicate_text(matching: VectorMatching, first: Labels, second: Labels) -> str:
     side = "left" if matching.card is Cardinality.ONE_TO_MANY else "right"
-    group = Grouping(frozenset(matching.labels), without=not matching.on).key(second)
+    group = _grouping(matching).key(second)
     return (
         f"found duplicate series for the match group {format_labels(group)} on the {side} "
         f"hand-side of the operation: [{format_labels(second)}, {format_labels(first)}]"
@@ -175,23 +242,13 @@ def _duplicate_text(matching: VectorMatching, first: Labels, second: Labels) -> 
     )
 
 
-def _result_labels(
-    operation: Operation, sides: _Sides, many_rows: IndexArray, one_rows: IndexArray
-) -> list[Labels]:
+def _result_labels(operation: Operation, many: Labels, one: Labels) -> Labels:
     matching = operation.matching
     drops_name = operation.op in ARITHMETIC or operation.return_bool
-    grouping = Grouping(frozenset(matching.labels), without=not matching.on)
-    labels: list[Labels] = []
-    for many_row, one_row in zip(many_rows.tolist(), one_rows.tolist(), strict=True):
-        result = sides.many.labels[many_row]
-        if drops_name:
-            result = drop_metric(result)
-        if matching.card is Cardinality.ONE_TO_ONE:
-            result = _kept(result, grouping)
-        if matching.include:
-            result = _included(result, sides.one.labels[one_row], matching.include)
-        labels.append(result)
-    return labels
+    result = drop_metric(many) if drops_name else many
+    if matching.card is Cardinality.ONE_TO_ONE:
+        result = _kept(result, _grouping(matching))
+    return _included(result, one, matching.include) if matching.include else result
 
 
 def _kept(labels: Labels, grouping: Grouping) -> Labels:
@@ -209,20 +266,18 @@ def _included(labels: Labels, one: Labels, names: tuple[str, ...]) -> Labels:
     return make_labels(merged_labels)
 
 
-def _refuse_collisions(
-    operation: Operation, signatures: IndexArray, labels: list[Labels], here: BoolArray | None
-) -> None:
+def _refuse_collisions(operation: Operation, rows: _Rows) -> None:
     """Several results of one signature at one step: never one-to-one, else only with other labels."""
     if operation.matching.card is Cardinality.ONE_TO_ONE:
-        groups, text = signatures, _MANY_TO_ONE
+        groups, text = rows.signatures, _MANY_TO_ONE
     else:
-        numbers, _ = numbered(labels)
-        groups, text = signatures * (int(numbers.max()) + 1) + numbers, _NOT_UNIQUE
+        numbers, _ = numbered(rows.labels)
+        groups, text = rows.signatures * (int(numbers.max()) + 1) + numbers, _NOT_UNIQUE
     _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if sizes.max() < 2:
         return
-    if here is None:
+    if rows.here is None:
         raise QueryError(text)
     for group in np.flatnonzero(sizes > 1).tolist():
-        if (np.count_nonzero(here[groups == group], axis=0) > 1).any():
+        if (np.count_nonzero(rows.here[groups == group], axis=0) > 1).any():
             raise QueryError(text)

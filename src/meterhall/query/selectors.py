@@ -18,6 +18,7 @@ from meterhall.promql.nodes import AtEdge, MatrixSelector, SubqueryExpr, VectorS
 from meterhall.query.budget import Budget
 from meterhall.query.frame import BoolArray, Frame, Steps, compact
 from meterhall.query.gather import Pool, Run, Tile, range_tiles, split_group
+from meterhall.query.kernels.boundaries import interpolated
 from meterhall.query.kernels.windows import IndexArray, positions
 
 _GROUP_SERIES_MIN = 8
@@ -35,13 +36,16 @@ class QueryRange:
 class RangeVector:
     """A range vector over a grid: windows (ends - range, ends] for each series, tile by tile.
 
-    `tiles` may be taken once. `ends[T]` are the evaluation times less the offset.
+    `tiles` may be taken once. `ends[T]` are the evaluation times less the offset. Where it is anchored or
+    smoothed, the tiles' windows reach beyond the range by the look-back (kernels.boundaries).
     """
 
     labels: list[Labels]
     tiles: Callable[[], Iterator[Tile]]
     ends: TimestampArray
     range_ms: int
+    anchored: bool = False
+    smoothed: bool = False
 
 
 def reference_times(
@@ -125,15 +129,44 @@ def _last_ragged(
 
 
 def select_range(
-    reader: SeriesReader, node: MatrixSelector, ends: TimestampArray, budget: Budget
+    reader: SeriesReader,
+    node: MatrixSelector,
+    ends: TimestampArray,
+    lookback_ms: int,
+    budget: Budget,
 ) -> RangeVector:
     """Windows of `range_ms` that end at `ends`."""
     budget.check()
-    selection = reader.select(node.vector.matchers, int(ends[0]) - node.range_ms + 1, int(ends[-1]))
+    vector = node.vector
+    behind = lookback_ms if vector.anchored or vector.smoothed else 0
+    ahead = lookback_ms if vector.smoothed else 0
+    reach = ends + ahead
+    span_ms = node.range_ms + behind + ahead
+    selection = reader.select(vector.matchers, int(reach[0]) - span_ms + 1, int(reach[-1]))
     budget.reserve(len(selection.labels), len(ends))
     return RangeVector(
         list(selection.labels),
-        lambda: range_tiles(selection.groups(), ends, node.range_ms, budget),
+        lambda: range_tiles(selection.groups(), reach, span_ms, budget),
         ends,
         node.range_ms,
+        vector.anchored,
+        vector.smoothed,
     )
+
+
+def select_smoothed(
+    reader: SeriesReader,
+    node: VectorSelector,
+    ends: TimestampArray,
+    lookback_ms: int,
+    budget: Budget,
+) -> Frame:
+    """A smoothed selector: the line between the samples before and after each end."""
+    matrix = MatrixSelector(node.span, node, 0)
+    vector = select_range(reader, matrix, ends, lookback_ms, budget)
+    values = np.empty((len(vector.labels), len(ends)))
+    present = np.zeros(values.shape, np.bool_)
+    for tile in vector.tiles():
+        found = interpolated(tile.windows, ends, lookback_ms)
+        values[tile.rows], present[tile.rows] = found
+    return compact(Frame(vector.labels, values, present))

@@ -72,9 +72,6 @@ class Block:
         self.footer: Footer = decode_footer(self.pread(self.bytes - tail, tail))
         self._reported: set[object] = set()
 
-    def __hash__(self) -> int:
-        return hash(self.number)
-
     @property
     def damaged(self) -> bool:
         """Whether anything in it was found broken so far. Such a block is left as it is."""
@@ -306,8 +303,8 @@ class BlockPart:
     @property
     def times_max(self) -> int:
         """No series of the part has more samples than this in the range."""
-        first, last = np.searchsorted(self._times, [self._range[0], self._range[1] + 1])
-        return int(last - first)
+        first = int(np.searchsorted(self._times, self._range[0], "left"))
+        return int(np.searchsorted(self._times, self._range[1], "right")) - first
 
     def read(self, pick: _Numbers) -> Piece:
         """Samples of the series at these positions of `labels`."""

@@ -41,6 +41,8 @@ _ENTRY = np.dtype(
 )
 _COLUMN = struct.Struct("<III")
 _RAW, _PACKED = 0, 1
+# Fewer numbers than this are shorter plain, more often than not, and quicker.
+_PACK_WORTH = 8
 
 
 class DamagedError(Exception):
@@ -282,7 +284,7 @@ def _key(tenant: Tenant) -> bytes:
 def _encode_column(numbers: NDArray[np.int64]) -> bytes:
     """Whole numbers: how many, how stored, how many bytes; then pcodec or plain, the shorter."""
     plain = numbers.astype("<i8", copy=False).tobytes()
-    packed = encode_numbers(numbers)
+    packed = encode_numbers(numbers) if len(numbers) >= _PACK_WORTH else plain
     kind, data = (_PACKED, packed) if len(packed) < len(plain) else (_RAW, plain)
     return _COLUMN.pack(len(numbers), kind, len(data)) + data
 

@@ -24,11 +24,12 @@ from meterhall.model.tenant import Tenant
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.block_writer import BlockWriter, Span, in_directory_order
 from meterhall.tsdb.disk import Disk
-from meterhall.tsdb.group import Group, GroupView, Slots
+from meterhall.tsdb.group import Group, GroupView
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.manifest import LogMark
 from meterhall.tsdb.selection import StoredSelection
 from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.side import Slots
 from meterhall.tsdb.wal import NO_TIME, Log
 from meterhall.tsdb.wal_format import definition_frames
 
@@ -169,6 +170,6 @@ def _freeze(head: TenantHead, end_ms: int) -> list[Frozen]:
         for group in head.groups.values():
             view = group.begin_flush(end_ms)
             if view is not None:
-                labels = [head.index.labels(number) for number in group.series.tolist()]
+                labels = head.index.labels(group.series.tolist())
                 parts.append(Frozen(head, group, labels, view))
     return parts

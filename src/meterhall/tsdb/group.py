@@ -2,7 +2,7 @@
 
 A scrape is one row. Only the newest rows stay raw; when `raw_rows_max` are full, the oldest `seal_rows`
 are sealed into compressed pages of a few columns each. What does not fit on top goes to the side buffer
-(time → slot → value): samples older than the newest row that match no raw row, and rows too sparse
+(`side`): samples older than the newest row that match no raw row, and rows too sparse
 to be worth a matrix row. Reading merges all three.
 
 A *column* is a series' number in this group for ever; a *slot* is where it lies in the matrix
@@ -23,10 +23,8 @@ from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueAr
 from meterhall.tsdb.merging import Piece, clip, merge
 from meterhall.tsdb.pages import decode_page, encode_page
 from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.side import SideRow, SideRows, Slots, read_rows
 from meterhall.tsdb.wal import NO_TIME
-
-Slots = NDArray[np.int64]
-_Side = dict[int, dict[int, float]]
 
 _PAGE_COLUMNS = 32
 _FIRST_ROWS = 8
@@ -80,7 +78,7 @@ class Sealed:
 class GroupView:
     """Some slots of a group over a range of time, as they were when it was taken.
 
-    `raw` and `side` hold only what lies in the range; `start_ms` and `end_ms` clip sealed rows.
+    `raw` and `sides` hold only what lies in the range; `start_ms` and `end_ms` clip sealed rows.
     """
 
     slots: Slots
@@ -89,19 +87,21 @@ class GroupView:
     raw_times: TimestampArray
     raw: ValueArray
     sealed: Sequence[Sealed]
-    side: Sequence[tuple[int, dict[int, float]]]
+    sides: Sequence[Sequence[SideRow]]
 
     @property
     def times_max(self) -> int:
         """No series can have more samples than this."""
-        return len(self.raw_times) + sum(len(each.times) for each in self.sealed) + len(self.side)
+        sealed = sum(len(each.times) for each in self.sealed)
+        return len(self.raw_times) + sealed + sum(map(len, self.sides))
 
     @property
     def times(self) -> TimestampArray:
         """Every time at which some slot may have a sample; unordered, for planning."""
         rows = np.concatenate([self.raw_times, *(each.times for each in self.sealed)])
         rows = rows[(rows >= self.start_ms) & (rows <= self.end_ms)]
-        return np.concatenate([rows, np.array([time for time, _ in self.side], np.int64)])
+        late = [time for side in self.sides for time, _ in side]
+        return np.concatenate([rows, np.array(late, np.int64)])
 
     def narrowed(self, start_ms: int, end_ms: int) -> "GroupView":
         """The same slots over a part of the range."""
@@ -114,7 +114,7 @@ class GroupView:
             self.raw_times[first:last],
             self.raw[first:last],
             [each for each in self.sealed if _overlaps(each.times, start_ms, end_ms)],
-            [(time, cells) for time, cells in self.side if start_ms <= time <= end_ms],
+            [[row for row in side if start_ms <= row[0] <= end_ms] for side in self.sides],
         )
 
     def read(self, pick: Slots) -> Piece:
@@ -128,18 +128,8 @@ class GroupView:
             inside = np.flatnonzero(slots < self.raw.shape[1])
             values[inside] = self.raw[:, slots[inside]].T
             pieces.append((self.raw_times, values))
-        if self.side:
-            pieces.append(self._read_side(slots))
+        pieces += [read_rows(side, slots) for side in self.sides if side]
         return merge(pieces, len(slots))
-
-    def _read_side(self, slots: Slots) -> Piece:
-        values = np.full((len(slots), len(self.side)), ABSENT)
-        position = {slot: index for index, slot in enumerate(slots.tolist())}
-        for index, (_, cells) in enumerate(self.side):
-            for slot, value in cells.items():
-                if slot in position:
-                    values[position[slot], index] = value
-        return np.array([time_ms for time_ms, _ in self.side], np.int64), values
 
 
 class Group:
@@ -149,7 +139,6 @@ class Group:
         self.number = number
         self.clock = clock
         self.samples = 0
-        self.side_samples = 0
         self.time_min = -NO_TIME - 1
         self.time_max = NO_TIME
         self._settings = settings
@@ -162,8 +151,8 @@ class Group:
         self._rows = 0
         self._filled = 0
         self._sealed: tuple[Sealed, ...] = ()
-        self._side: _Side = {}
-        self._flushing: _Side = {}
+        self._side = SideRows()
+        self._flushing = SideRows()
         # Rows before `_frozen_ms` take no more samples; those before `_published_ms` are in blocks.
         self._frozen_ms = NO_TIME
         self._published_ms = NO_TIME
@@ -183,6 +172,11 @@ class Group:
     def series(self) -> Slots:
         """The head's series number of each slot."""
         return self._series
+
+    @property
+    def side_samples(self) -> int:
+        """How many samples wait in the side buffer."""
+        return self._side.samples
 
     @property
     def unresolved(self) -> bool:
@@ -252,10 +246,7 @@ class Group:
             self._widen()
             self._raw[row, slots] = values
         else:
-            self._side.setdefault(time_ms, {}).update(
-                zip(slots.tolist(), values.tolist(), strict=True)
-            )
-            self.side_samples += len(slots)
+            self._side.put(time_ms, slots, values, self.width)
         self._last[slots] = np.maximum(self._last[slots], time_ms)
         self.time_max = max(self.time_max, time_ms)
         self.time_min = min(self.time_min, time_ms)
@@ -273,11 +264,8 @@ class Group:
                 at = int(np.searchsorted(sealed.times, time_ms))
                 if at < len(sealed.times) and sealed.times[at] == time_ms:
                     values = self._unsealed(sealed)[slots, at]
-        for side in (self._flushing, self._side):
-            cells = side.get(time_ms)
-            if cells:
-                for index, slot in enumerate(slots.tolist()):
-                    values[index] = cells.get(slot, values[index])
+        self._flushing.overlay(time_ms, slots, values)
+        self._side.overlay(time_ms, slots, values)
         return values
 
     def view(self, slots: Slots, start_ms: int, end_ms: int) -> GroupView:
@@ -294,7 +282,7 @@ class Group:
             times[first:last],
             self._raw[first:last],
             sealed,
-            self._side_cells(start_ms, end_ms),
+            [side.between(start_ms, end_ms) for side in (self._flushing, self._side)],
         )
 
     def begin_flush(self, end_ms: int) -> GroupView | None:
@@ -305,16 +293,13 @@ class Group:
         """
         self.abort_flush()
         self._frozen_ms = max(self._frozen_ms, end_ms)
-        self._flushing = {
-            time_ms: self._side.pop(time_ms) for time_ms in list(self._side) if time_ms < end_ms
-        }
-        self.side_samples -= sum(map(len, self._flushing.values()))
+        self._flushing = self._side.split_before(end_ms)
         view = self.view(np.arange(self.width), NO_TIME, end_ms - 1)
         return view if view.times_max else None
 
     def end_flush(self, end_ms: int) -> None:
         """Drops what begin_flush showed: it is in blocks now."""
-        self._flushing = {}
+        self._flushing = SideRows()
         self._published_ms = max(self._published_ms, end_ms)
         self._sealed = tuple(each for each in self._sealed if each.times[-1] >= end_ms)
         first = int(np.searchsorted(self._raw_times[: self._rows], end_ms, "left"))
@@ -328,18 +313,13 @@ class Group:
 
     def abort_flush(self) -> None:
         """Takes back what begin_flush set apart; the rows stay frozen."""
-        for time_ms, cells in self._flushing.items():
-            newer = self._side.setdefault(time_ms, {})
-            self._side[time_ms] = {**cells, **newer}
-            self.side_samples += len(cells)
-        self._flushing = {}
+        self._side.absorb(self._flushing, self.width)
 
     def idle_slots(self, before_ms: int) -> Slots:
         """Slots without a sample in the head at or after `before_ms`, nor in the side buffer."""
-        idle = self._last < before_ms
-        for cells in self._side.values():
-            idle[list(cells)] = False
-        return np.flatnonzero(idle)
+        used = self._last >= before_ms
+        self._side.mark_used(used)
+        return np.flatnonzero(~used)
 
     def drop(self, slots: Slots) -> None:
         """Forgets series; their columns stay unused for ever."""
@@ -356,10 +336,7 @@ class Group:
         raw[:, inside] = self._raw[:, kept[inside]]
         self._raw = raw
         self._sealed = tuple(each.moved(kept) for each in self._sealed)
-        self._side = {
-            time_ms: {int(renumber[slot]): value for slot, value in cells.items()}
-            for time_ms, cells in self._side.items()
-        }
+        self._side.renumber(kept)
         self._memo = None
 
     def _newest_row(self) -> int:
@@ -371,7 +348,7 @@ class Group:
         rows = [int(each.times[0]) for each in self._sealed[:1]]
         rows += self._raw_times[: min(1, self._rows)].tolist()
         oldest = max(min(rows), self._published_ms) if rows else -NO_TIME - 1
-        return min([oldest, *self._side])
+        return min([oldest, *self._side.times])
 
     def _raw_row(self, time_ms: int) -> int | None:
         times = self._raw_times[: self._rows]
@@ -393,10 +370,9 @@ class Group:
         if len(slots) < len(row):
             row.fill(ABSENT)
         row[slots] = values
-        early = self._side.pop(time_ms, None)
-        if early:
-            row[list(early)] = list(early.values())
-            self.side_samples -= len(early)
+        early = self._side.pop(time_ms)
+        if early is not None:
+            row[early[0]] = early[1]
         self._raw_times[self._rows] = time_ms
         self._rows += 1
         self._filled += len(slots)
@@ -450,15 +426,6 @@ class Group:
         if memo is None or memo[0] is not sealed or len(memo[1]) != self.width:
             memo = self._memo = (sealed, sealed.read(np.arange(self.width)))
         return memo[1]
-
-    def _side_cells(self, start_ms: int, end_ms: int) -> list[tuple[int, dict[int, float]]]:
-        """Copies of the side buffer's cells in a range, in order of time."""
-        both = (self._flushing, self._side)
-        times = {time_ms for side in both for time_ms in side if start_ms <= time_ms <= end_ms}
-        return [
-            (time_ms, {**self._flushing.get(time_ms, {}), **self._side.get(time_ms, {})})
-            for time_ms in sorted(times)
-        ]
 
 
 def _overlaps(times: TimestampArray, start_ms: int, end_ms: int) -> bool:

@@ -36,12 +36,13 @@ from meterhall.model.samples import (
     ValueArray,
 )
 from meterhall.model.tenant import Tenant
-from meterhall.tsdb.group import Group, GroupView, Slots
+from meterhall.tsdb.group import Group, GroupView
 from meterhall.tsdb.index import HeadIndex
 from meterhall.tsdb.matching import match
 from meterhall.tsdb.merging import runs
 from meterhall.tsdb.refusals import duplicate
 from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.side import Slots
 from meterhall.tsdb.wal import NO_TIME
 from meterhall.tsdb.wal_format import Definition, GroupRow
 
@@ -126,7 +127,7 @@ class TenantHead:
             first = group.add(fresh)
             columns = range(first, first + len(fresh))
             self._set_refs(fresh, group.number, columns)
-            labels_of = [self.index.labels(number) for number in fresh]
+            labels_of = self.index.labels(fresh)
             definition = Definition(self.tenant, group.number, clock, columns, labels_of)
         return self._refs[np.asarray(numbers, np.int64)], definition
 
@@ -156,17 +157,20 @@ class TenantHead:
             self._group_of_clock.setdefault(definition.clock, group)
         columns: list[int] = []
         numbers: list[int] = []
+        fresh: dict[int, int] = {}
         for column, labels in zip(definition.columns, definition.labels, strict=True):
             number = self.index.find(labels)
             if number is None:
                 number = self.index.add(labels)
-                self._set_refs([number], group.number, [column])
-            elif (self._ref(number) >> _COLUMN_BITS) != group.number:
+                fresh[number] = column
+            elif number not in fresh and (self._ref(number) >> _COLUMN_BITS) != group.number:
                 # The series came back after a rest and is in a newer group.
                 self._aliases[(group.number << _COLUMN_BITS) | column] = self._ref(number)
                 continue
             columns.append(column)
             numbers.append(number)
+        if fresh:
+            self._set_refs(list(fresh), group.number, list(fresh.values()))
         group.restore(columns, numbers)
 
     def replay(self, row: GroupRow) -> bool:
@@ -215,7 +219,7 @@ class TenantHead:
         """What a fresh log segment must define so that older ones can go."""
         for group in self.groups.values():
             columns, slots = group.live_columns()
-            labels = [self.index.labels(number) for number in group.series[slots].tolist()]
+            labels = self.index.labels(group.series[slots].tolist())
             if labels:
                 yield Definition(self.tenant, group.number, group.clock, columns.tolist(), labels)
 
@@ -325,7 +329,7 @@ class TenantHead:
         return group
 
     def _labels(self, group: Group, slots: Slots) -> list[Labels]:
-        return [self.index.labels(number) for number in group.series[slots].tolist()]
+        return self.index.labels(group.series[slots].tolist())
 
     def _by_group(self, numbers: NDArray[np.uint32]) -> Iterator[tuple[Group, Slots]]:
         refs = np.sort(self._refs[numbers])

@@ -5,6 +5,7 @@ share is held once.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 from pyroaring import BitMap
 
@@ -30,11 +31,12 @@ class HeadIndex:
         """The number of a label set, or None."""
         return self._numbers.get(labels)
 
-    def labels(self, number: int) -> Labels:
-        """The label set of a number that is in use."""
-        labels = self._labels[number]
-        assert labels is not None, f"series {number} was removed: a reference outlived it"
-        return labels
+    def labels(self, numbers: Iterable[int]) -> list[Labels]:
+        """The label sets of numbers that are in use."""
+        known = self._labels
+        labels = [known[number] for number in numbers]
+        assert None not in labels, "a series was removed and a reference outlived it: a bug"
+        return cast("list[Labels]", labels)
 
     def all_labels(self) -> Iterable[Labels]:
         """Label sets of all series, in no order."""
@@ -54,8 +56,7 @@ class HeadIndex:
 
     def remove(self, numbers: Sequence[int]) -> None:
         """Forgets series; their numbers may be used again."""
-        for number in numbers:
-            labels = self.labels(number)
+        for number, labels in zip(numbers, self.labels(numbers), strict=True):
             for name, value in labels:
                 values = self._pairs[name]
                 bitmap = values[value][1]

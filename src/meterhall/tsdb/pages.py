@@ -91,6 +91,14 @@ def _spread(
     if len(constants) == 0 and not general:
         return np.asarray(standalone.simple_decompress(integral), np.float64)
     flat = np.empty(int(lengths.sum()), np.float64)
+    if (lengths == lengths[0]).all():
+        lines = flat.reshape(len(lengths), -1)
+        lines[classes == _CONSTANT] = constants[:, None]
+        for kind, stream in ((_INTEGRAL, integral), (_GENERAL, general)):
+            if stream:
+                numbers = standalone.simple_decompress(stream)
+                lines[classes == kind] = numbers.reshape(-1, lines.shape[1])
+        return flat
     spread = np.repeat(classes, lengths)
     flat[spread == _CONSTANT] = np.repeat(constants, lengths[classes == _CONSTANT])
     if integral:

@@ -25,6 +25,7 @@ class TenantReader:
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> StoredSelection:
         """Series that pass all matchers and may have samples in the range."""
+        start_ms, end_ms = _int64(start_ms), _int64(end_ms)
         return StoredSelection(self._sources(matchers, start_ms, end_ms), start_ms, end_ms)
 
     def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
@@ -64,6 +65,7 @@ class TenantReader:
         self, start_ms: int, end_ms: int, texts: Callable[[Postings], Iterable[str]]
     ) -> set[str]:
         """Texts of every index that may hold samples of the range."""
+        start_ms, end_ms = _int64(start_ms), _int64(end_ms)
         found: set[str] = set()
         with self.head.lock:
             if self.head.overlaps(start_ms, end_ms):
@@ -71,3 +73,8 @@ class TenantReader:
         for index in self.history.indexes(start_ms, end_ms):
             found.update(texts(index))
         return found
+
+
+def _int64(time_ms: int) -> int:
+    """The nearest time that an array can be compared with; "all time" may be given as any number."""
+    return max(-(2**62), min(time_ms, 2**62))

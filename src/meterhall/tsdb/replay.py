@@ -100,11 +100,15 @@ def _read_segment(result: Replayed, source: _Source, number: int, data: memoryvi
     torn = source.last and len(data) < SEGMENT_HEADER_BYTES
     if not header_is_sound(data, number) and not torn:
         _note(source.path, 0, SEGMENT_HEADER_BYTES, "segment header is damaged")
+    before = memoryview(b"")
     for piece in frames(data):
         if isinstance(piece, Damage):
             _damaged(source, data, piece)
         elif piece.kind == Kind.DEFINE:
-            result.definitions.append(decode_definition(piece.payload))
+            # Definitions are written twice in a row; the second is only needed where the first is bad.
+            if piece.payload != before:
+                result.definitions.append(decode_definition(piece.payload))
+            before = piece.payload
         elif piece.kind == Kind.SAMPLES:
             begin = piece.offset + FRAME_HEADER_BYTES
             places.append((begin, begin + len(piece.payload)))

@@ -44,12 +44,18 @@ class StoredSelection:
     def __init__(self, sources: Iterable[Source], start_ms: int, end_ms: int) -> None:
         self._sources = [source for source in sources if source]
         self._range = (start_ms, end_ms)
-        self._labels: list[Labels] = []
-        self._rows: list[list[Positions]] = []
-        numbers: dict[Labels, int] = {}
-        for source in self._sources:
-            self._rows.append([_numbered(numbers, part.labels) for part in source])
-        self._labels = list(numbers)
+        self._labels: list[Labels]
+        self._rows: list[list[Positions]]
+        if len(self._sources) == 1:
+            self._labels = [labels for part in self._sources[0] for labels in part.labels]
+            ends = np.cumsum([len(part.labels) for part in self._sources[0]])
+            self._rows = [np.split(np.arange(len(self._labels)), ends[:-1])]
+        else:
+            numbers: dict[Labels, int] = {}
+            self._rows = [
+                [_numbered(numbers, part.labels) for part in source] for source in self._sources
+            ]
+            self._labels = list(numbers)
         self._part_of, self._place_of = self._tables()
 
     @property

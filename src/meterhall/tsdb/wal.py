@@ -156,6 +156,8 @@ class Log:
         self._thread.join()
 
     def _queue(self, waiting: _Waiting) -> Future[None]:
+        # From here on the future cannot be cancelled: a client that goes away must not upset the committer.
+        waiting.future.set_running_or_notify_cancel()
         with self._changed:
             if self._closing:
                 waiting.future.set_exception(StoreUnavailable("the store is closing"))

@@ -24,15 +24,17 @@ import orjson
 from meterhall.model.errors import TooLarge
 from meterhall.model.labels import Labels
 from meterhall.model.metadata import Metadata
-from meterhall.model.samples import ValueArray
+from meterhall.model.samples import NAN, ValueArray
 from meterhall.wire import exposition, openmetrics
 from meterhall.wire.entries import Comment, Entry, Help, Sample, Type, Unit
 from meterhall.wire.numbers import parse_value
 
 OPENMETRICS = "application/openmetrics-text"
 _NUMBER_BYTES = b"0123456789.eE+-,"
-# A sample rarely has more lines to itself than HELP, TYPE and UNIT.
+# A sample rarely has more lines to itself than HELP, TYPE and UNIT. Lines that hold nothing would cost us
+# time without ever reaching the limit of samples.
 _LINES_PER_SAMPLE_MAX = 4
+_LINES_MAX = 200_000
 
 
 _Column = tuple[str, ...]
@@ -83,16 +85,15 @@ class PageReader:
         self._template: _Template | None = None
 
     def read(self, body: bytes, content_type: str) -> Page:
-        """Raises ExpositionError, and TooLarge where there are more samples than allowed.
+        """Raises ExpositionError, and TooLarge where there are more samples or lines than allowed.
 
         The format goes by the media type alone (contract 5.2). What is not declared as OpenMetrics is
         read as classic text, because many exporters omit or mangle the header.
         """
         media_type = _media_type(content_type)
-        # Lines are a cheap bound of what splitting a page costs; beyond it only the careful parser
-        # looks, and stops at the limit.
-        if body.count(b"\n") > self._samples_max * _LINES_PER_SAMPLE_MAX:
-            return self._read_carefully(body, media_type)[0]
+        lines_max = max(_LINES_MAX, self._samples_max * _LINES_PER_SAMPLE_MAX)
+        if body.count(b"\n") > lines_max:
+            raise TooLarge(f"line limit exceeded: more than {lines_max} lines")
         columns = _columns(body)
         if self._template is not None and media_type == self._template.media_type:
             values = _repeated_values(self._template, columns)
@@ -197,17 +198,24 @@ def _plain_numbers(words: _Column) -> ValueArray | None:
     """The words as float64, or None where one of them is no value.
 
     JSON's numbers are a part of the format's, and orjson reads a list of them several times faster than
-    float() would one by one. It takes -0 for the integer 0, so that goes the slow way.
+    float() would one by one. A NaN, which summaries without observations are full of, goes as null. JSON
+    takes -0 for the integer 0, so that goes the slow way.
     """
     joined = ",".join(words).encode("latin-1")
-    plain = not joined.translate(None, _NUMBER_BYTES) and joined.count(b",") == len(words) - 1
+    rest = joined.replace(b"NaN", b"")
+    plain = not rest.translate(None, _NUMBER_BYTES) and joined.count(b",") == len(words) - 1
     if plain and b"-0," not in joined and not joined.endswith(b"-0"):
         try:
-            return np.array(orjson.loads(b"[" + joined + b"]"), np.float64)
+            numbers = orjson.loads(b"[" + joined.replace(b"NaN", b"null") + b"]")
         except orjson.JSONDecodeError:
             pass
-    values = [parse_value(word.encode("latin-1")) for word in words]
-    return None if None in values else np.array(values, np.float64)
+        else:
+            values = np.array(numbers, np.float64)
+            if len(rest) != len(joined):
+                values[np.isnan(values)] = NAN
+            return values
+    parsed = [parse_value(word.encode("latin-1")) for word in words]
+    return None if None in parsed else np.array(parsed, np.float64)
 
 
 def _learn(

@@ -28,6 +28,12 @@ class Budget:
     def __init__(self, fields: int) -> None:
         self.fields = fields
 
+    def spend(self) -> None:
+        """Takes one field off. Raises Malformed when there is none left."""
+        self.fields -= 1
+        if self.fields < 0:
+            raise Malformed("too many fields")
+
 
 def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     """An unsigned varint at `at`, and where it ends. Bits beyond 64 are refused."""
@@ -54,9 +60,7 @@ def read_int64(data: bytes, at: int, end: int) -> tuple[int, int]:
 def fields(data: bytes, at: int, end: int, budget: Budget) -> Iterator[tuple[int, int, int, int]]:
     """The fields of the message between `at` and `end`: number, wire type, where the content begins, ends."""
     while at < end:
-        budget.fields -= 1
-        if budget.fields < 0:
-            raise Malformed("too many fields")
+        budget.spend()
         tag, begin = read_varint(data, at, end)
         number, wire_type = tag >> 3, tag & 7
         if not 0 < number <= _FIELD_NUMBER_MAX:

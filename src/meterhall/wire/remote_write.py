@@ -126,10 +126,18 @@ def decode_labels(block: bytes) -> RawLabels:
 
 
 def _decode_labels(block: bytes, budget: Budget) -> RawLabels:
-    return [
-        _decode_label(block, begin, end, budget)
-        for _, _, begin, end in protobuf.fields(block, 0, len(block), budget)
-    ]
+    labels: list[tuple[bytes, bytes]] = []
+    at, end = 0, len(block)
+    while at < end:
+        # Mostly a length of one byte; whatever else there may be, `fields` knows.
+        size = block[at + 1] if at + 1 < end else _CONTINUES
+        if size < _CONTINUES and at + 2 + size <= end:
+            budget.spend()
+            begin, at = at + 2, at + 2 + size
+        else:
+            _, _, begin, at = next(protobuf.fields(block, at, end, budget))
+        labels.append(_decode_label(block, begin, at, budget))
+    return labels
 
 
 def _decode_label(block: bytes, begin: int, end: int, budget: Budget) -> tuple[bytes, bytes]:

@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -391,6 +392,27 @@ def test_a_body_that_never_comes_times_out(serve_with, tenancy_on) -> None:
         reply = http.client.HTTPResponse(connection)
         reply.begin()
         assert reply.status == 408
+
+
+def test_a_client_that_goes_away_changes_nothing_and_is_no_fault_of_ours(tenancy) -> None:
+    def gone() -> float:
+        labels = {"call": "create_job", "result": "BAD_REQUEST"}
+        return REGISTRY.get_sample_value("meterhall_guide_requests_total", labels) or 0.0
+
+    before = gone()
+    head = (
+        f"POST {tenancy.root}/jobs HTTP/1.1\r\nHost: x\r\nX-TC-APP-KEY: {tenancy.key}\r\n"
+        "X-SYSMON-REGION: kr\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{"
+    ).encode()
+    with capture_logs() as logs:
+        with socket.create_connection(("127.0.0.1", tenancy.served.port)) as connection:
+            connection.sendall(head)
+        deadline = time.monotonic() + 20
+        while gone() == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    assert logs == []
+    assert tenancy.call("GET", "/jobs").body == []
 
 
 def test_the_key_is_checked_before_the_body_is_read(tenancy) -> None:

@@ -1,4 +1,4 @@
-"""histogram_quantile and histogram_fraction on classic buckets.
+"""histogram_quantile, histogram_quantiles and histogram_fraction on classic buckets.
 
 Native histograms will join here; until then the functions that take only those find nothing.
 """
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from meterhall.model.labels import METRIC_NAME, Labels, label_value
+from meterhall.model.errors import QueryError
+from meterhall.model.labels import METRIC_NAME, Labels, label_value, quote
 from meterhall.model.samples import ValueArray
-from meterhall.query.annotations import Repairs
+from meterhall.query.annotations import Repairs, format_openmetrics
 from meterhall.query.frame import BoolArray, Frame, IndexArray, Value, compact, empty_frame, merged
 from meterhall.query.functions.invocation import Function, Invocation
+from meterhall.query.functions.labels import is_label_name, with_label
 from meterhall.query.functions.over_time import note_invalid_quantiles
 from meterhall.query.kernels import buckets
 
@@ -36,6 +38,36 @@ _Measure = Callable[[Histogram, ValueArray, ValueArray, IndexArray], ValueArray]
 def histogram_quantile(call: Invocation) -> Value:
     """The quantile of each histogram at each step."""
     at = call.scalar(0)
+    frame = _quantiles(call, call.vector(1), 1, at)
+    note_invalid_quantiles(call, at, 0)
+    return merged(frame)
+
+
+def histogram_quantiles(call: Invocation) -> Value:
+    """Several quantiles of each histogram, told apart by a label."""
+    vector, name = call.vector(0), call.text(1)
+    if not is_label_name(name):
+        raise QueryError(f"invalid label name {quote(name)}")
+    frames: list[Frame] = []
+    for argument in range(2, call.argument_count()):
+        at = call.scalar(argument)
+        frame = _quantiles(call, vector, 0, at)
+        note_invalid_quantiles(call, at, argument)
+        for bits in np.unique(at.view(np.int64)).tolist():
+            text = format_openmetrics(float(np.int64(bits).view(np.float64)))
+            labels = [with_label(one, name, text) for one in frame.labels]
+            here = np.broadcast_to(at.view(np.int64) == bits, frame.values.shape)
+            frames.append(compact(Frame(labels, frame.values, frame.present).masked(here)))
+    return merged(
+        Frame(
+            [labels for frame in frames for labels in frame.labels],
+            np.concatenate([frame.values for frame in frames]),
+            np.concatenate([frame.mask() for frame in frames]),
+        )
+    )
+
+
+def _quantiles(call: Invocation, vector: Frame, argument: int, at: ValueArray) -> Frame:
     times = call.steps.times()
 
     def measure(
@@ -45,12 +77,13 @@ def histogram_quantile(call: Invocation) -> Value:
             return buckets.edge_quantiles(np.full(len(steps), np.nan), at[steps])
         fixed = buckets.monotonic(counts, bounds)
         valid = (at[steps] >= 0) & (at[steps] <= 1)
-        _note_repairs(call, histogram, fixed, valid, times[steps])
+        repairs = _repairs(fixed, valid, times[steps])
+        if repairs is not None:
+            span = call.argument_span(argument)
+            call.annotations.repaired_buckets(histogram.metric, span, repairs)
         return buckets.quantile(fixed.counts, bounds, at[steps])
 
-    frame = _measured(call, 1, measure)
-    note_invalid_quantiles(call, at)
-    return frame
+    return _measured(call, vector, argument, measure)
 
 
 def histogram_fraction(call: Invocation) -> Value:
@@ -64,11 +97,11 @@ def histogram_fraction(call: Invocation) -> Value:
             return np.full(len(steps), np.nan)
         return buckets.fraction(counts, bounds, lower[steps], upper[steps])
 
-    return _measured(call, 2, measure)
+    return merged(_measured(call, call.vector(2), 2, measure))
 
 
-def _measured(call: Invocation, argument: int, measure: _Measure) -> Frame:
-    frame = call.vector(argument)
+def _measured(call: Invocation, frame: Frame, argument: int, measure: _Measure) -> Frame:
+    """`measure` of every histogram in `frame`, the call's argument of that number."""
     found = list(_histograms(call, frame, argument))
     values = np.empty((len(found), call.steps.count))
     present = np.zeros(values.shape, np.bool_)
@@ -82,7 +115,7 @@ def _measured(call: Invocation, argument: int, measure: _Measure) -> Frame:
             counts = frame.values[histogram.rows[rows]][:, steps]
             bounds, counts = _coalesced(histogram.bounds[rows], counts)
             values[index, steps] = measure(histogram, bounds, counts, steps)
-    return merged(compact(Frame([histogram.labels for histogram in found], values, present)))
+    return compact(Frame([histogram.labels for histogram in found], values, present))
 
 
 def _by_presence(here: BoolArray) -> Iterator[tuple[IndexArray, BoolArray]]:
@@ -139,17 +172,12 @@ def _bound(text: str) -> float | None:
         return None
 
 
-def _note_repairs(
-    call: Invocation,
-    histogram: Histogram,
-    fixed: buckets.Monotonic,
-    valid: BoolArray,
-    times: IndexArray,
-) -> None:
+def _repairs(fixed: buckets.Monotonic, valid: BoolArray, times: IndexArray) -> Repairs | None:
+    """What was forced at the steps where the quantile is a valid one."""
     forced = fixed.forced & valid
     if not forced.any():
-        return
-    repairs = Repairs(
+        return None
+    return Repairs(
         float(fixed.bound_min[forced].min()),
         float(fixed.bound_max[forced].max()),
         float(fixed.drop_max[forced].max()),
@@ -157,7 +185,6 @@ def _note_repairs(
         int(times[forced].min()),
         int(times[forced].max()),
     )
-    call.annotations.repaired_buckets(histogram.metric, call.argument_span(1), repairs)
 
 
 def _nothing(call: Invocation) -> Value:
@@ -167,6 +194,7 @@ def _nothing(call: Invocation) -> Value:
 
 HISTOGRAMS: dict[str, Function] = {
     "histogram_quantile": histogram_quantile,
+    "histogram_quantiles": histogram_quantiles,
     "histogram_fraction": histogram_fraction,
     "histogram_avg": _nothing,
     "histogram_count": _nothing,

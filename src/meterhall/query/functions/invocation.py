@@ -34,6 +34,10 @@ from meterhall.query.frame import (
 from meterhall.query.kernels.windows import Windows
 from meterhall.query.selectors import QueryRange, RangeVector
 
+# The functions that know what to do with edges that carry a value.
+_ANCHORED = ("changes", "delta", "increase", "rate", "resets")
+_SMOOTHED = ("delta", "increase", "rate")
+
 
 class Operands(Protocol):
     """How a function has its arguments evaluated."""
@@ -106,7 +110,17 @@ class Invocation:
         """A range vector argument."""
         node = self.bare(index)
         assert isinstance(node, MatrixSelector | SubqueryExpr), f"bug: {node!r} is no range vector"
+        if isinstance(node, MatrixSelector):
+            self._check_modifier("anchored", node.vector.anchored, _ANCHORED)
+            self._check_modifier("smoothed", node.vector.smoothed, _SMOOTHED)
         return self.operands.range_vector(node, self.steps)
+
+    def _check_modifier(self, modifier: str, used: bool, allowed: tuple[str, ...]) -> None:
+        if used and self.node.func not in allowed:
+            raise QueryError(
+                f"{modifier} modifier can only be used with: {', '.join(allowed)} "
+                f"- not with {self.node.func}"
+            )
 
 
 def unwrapped(node: Expr) -> Expr:

@@ -8,6 +8,7 @@ from meterhall.model.samples import ValueArray
 from meterhall.query.frame import IndexArray, Value
 from meterhall.query.functions.invocation import Function, Invocation, nameless, over_windows
 from meterhall.query.kernels import over_time, summation
+from meterhall.query.kernels.boundaries import anchored_values, bounded
 from meterhall.query.kernels.windows import BoolArray, Windows
 
 # What one window is worth, where it holds a sample.
@@ -27,6 +28,24 @@ def measured(measure: _Measure, *, keeps_name: bool = False) -> Function:
     return evaluate
 
 
+def counted(measure: _Measure) -> Function:
+    """A function of what happens between samples, which may begin at an anchor."""
+    plain = measured(measure)
+
+    def evaluate(call: Invocation) -> Value:
+        vector = call.range_vector(0)
+        if not vector.anchored:
+            return plain(call)
+
+        def kernel(windows: Windows) -> tuple[ValueArray | IndexArray, BoolArray]:
+            found = bounded(windows, vector.ends, vector.range_ms, smoothed=False)
+            return measure(anchored_values(found)), found.present
+
+        return nameless(over_windows(vector, kernel))
+
+    return evaluate
+
+
 def quantile_over_time(call: Invocation) -> Value:
     """A quantile of each window's values."""
     at = call.scalar(0)
@@ -35,14 +54,14 @@ def quantile_over_time(call: Invocation) -> Value:
         lambda windows: (over_time.quantile(windows, at), windows.count > 0),
     )
     # Prometheus looks at the quantile only where there is something to take it of.
-    note_invalid_quantiles(call, at[frame.mask().any(axis=0)])
+    note_invalid_quantiles(call, at[frame.mask().any(axis=0)], 0)
     return nameless(frame)
 
 
-def note_invalid_quantiles(call: Invocation, at: ValueArray) -> None:
-    """Warn of each distinct quantile outside [0, 1] of the first argument."""
+def note_invalid_quantiles(call: Invocation, at: ValueArray, argument: int) -> None:
+    """Warn of each distinct quantile outside [0, 1] of an argument."""
     for value in np.unique(at[~((at >= 0) & (at <= 1))]).tolist():
-        call.annotations.invalid_quantile(value, call.argument_span(0))
+        call.annotations.invalid_quantile(value, call.argument_span(argument))
 
 
 def _one(windows: Windows) -> ValueArray:
@@ -74,8 +93,8 @@ OVER_TIME: dict[str, Function] = {
     "stddev_over_time": measured(lambda windows: np.sqrt(over_time.variance(windows))),
     "mad_over_time": measured(over_time.deviation),
     "quantile_over_time": quantile_over_time,
-    "changes": measured(over_time.changes),
-    "resets": measured(over_time.resets),
+    "changes": counted(over_time.changes),
+    "resets": counted(over_time.resets),
     "ts_of_first_over_time": measured(_first_time),
     "ts_of_last_over_time": measured(_last_time),
     "ts_of_min_over_time": measured(

@@ -10,6 +10,7 @@ from meterhall.model.samples import ValueArray
 from meterhall.query.frame import Frame, Value
 from meterhall.query.functions.invocation import Function, Invocation, nameless, over_windows
 from meterhall.query.kernels import over_time, rates
+from meterhall.query.kernels.boundaries import bounded, gain
 from meterhall.query.kernels.windows import BoolArray, Windows
 
 _COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
@@ -20,12 +21,19 @@ def extrapolating(*, counter: bool, per_second: bool) -> Function:
 
     def evaluate(call: Invocation) -> Value:
         vector = call.range_vector(0)
-        frame = over_windows(
-            vector,
-            lambda windows: rates.extrapolated(
+
+        def between_edges(windows: Windows) -> tuple[ValueArray, BoolArray]:
+            found = bounded(windows, vector.ends, vector.range_ms, smoothed=vector.smoothed)
+            gained = gain(found, counter=counter)
+            return gained / (vector.range_ms / 1000.0 if per_second else 1.0), found.present
+
+        def extrapolated(windows: Windows) -> tuple[ValueArray, BoolArray]:
+            return rates.extrapolated(
                 windows, vector.ends, vector.range_ms, counter=counter, per_second=per_second
-            ),
-        )
+            )
+
+        edged = vector.anchored or vector.smoothed
+        frame = over_windows(vector, between_edges if edged else extrapolated)
         if counter:
             _note_non_counters(call, frame)
         return nameless(frame)

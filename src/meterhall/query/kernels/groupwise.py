@@ -16,16 +16,22 @@ from meterhall.query.kernels.windows import BoolArray, IndexArray
 
 # A part of an aggregation: so many rows of whole groups, or so many cells of a large group.
 _PART_ROWS = 512
-_PART_CELLS = 1 << 18
+_PART_CELLS = 1 << 22
+# From so many steps on, a few operations on each row beat one pass in extended precision.
+_COMPENSATED_STEPS_MIN = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Members:
-    """Rows in group order: group g is `values[bounds[g] : bounds[g + 1]]`."""
+    """Rows in group order: group g is `values[bounds[g] : bounds[g + 1]]`.
+
+    `counts[G, T]` are the points of each group at each step.
+    """
 
     values: ValueArray
     present: BoolArray | None
     bounds: IndexArray
+    counts: IndexArray
 
     @property
     def groups(self) -> int:
@@ -79,9 +85,10 @@ class Grouped:
             begin = end
 
     def _members(self, rows: IndexArray, steps: slice, begin: int, end: int) -> Members:
+        values = self.values[rows, steps]
         present = None if self.present is None else self.present[rows, steps]
         bounds = self.bounds[begin : end + 1] - self.bounds[begin]
-        return Members(self.values[rows, steps], present, bounds)
+        return Members(values, present, bounds, _counts(present, bounds, values.shape[1]))
 
 
 def grouped(
@@ -93,11 +100,20 @@ def grouped(
     return Grouped(values, present, order, bounds)
 
 
+def _counts(present: BoolArray | None, bounds: IndexArray, steps: int) -> IndexArray:
+    """Points of each group at each step; counted only at steps where one is missing."""
+    sizes = np.broadcast_to(np.diff(bounds)[:, None], (len(bounds) - 1, steps))
+    if present is None:
+        return sizes
+    holes = np.flatnonzero(~present.all(axis=0))
+    found = sizes.copy()
+    found[:, holes] = np.add.reduceat(present[:, holes], bounds[:-1], axis=0, dtype=np.int64)
+    return found
+
+
 def counts(rows: Members) -> IndexArray:
     """Points of each group at each step, [G, T]."""
-    if rows.present is None:
-        return np.broadcast_to(np.diff(rows.bounds)[:, None], (rows.groups, rows.values.shape[1]))
-    return np.add.reduceat(rows.present, rows.bounds[:-1], axis=0, dtype=np.int64)
+    return rows.counts
 
 
 def sums(rows: Members) -> ValueArray:
@@ -112,12 +128,19 @@ def means(rows: Members) -> ValueArray:
 
 def _totals(rows: Members, *, mean: bool) -> ValueArray:
     values = rows.values if rows.present is None else np.where(rows.present, rows.values, 0.0)
-    extended = values.astype(np.longdouble)
-    total = np.add.reduceat(extended, rows.bounds[:-1], axis=0)
-    magnitude = np.add.reduceat(np.abs(extended), rows.bounds[:-1], axis=0)
-    number = counts(rows)
-    unsure = doubtful(total, magnitude) & (number > 0)
-    result = (total / number if mean else total).astype(np.float64)
+    number = rows.counts
+    if values.shape[1] >= _COMPENSATED_STEPS_MIN:
+        total, carry = _compensated(values, rows)
+        result = total / number + carry / number if mean else total + carry
+        # Its corrections are Neumaier's bit for bit, unless something is or became infinite.
+        unsure = ~np.isfinite(result)
+    else:
+        extended = values.astype(np.longdouble)
+        sums_of = np.add.reduceat(extended, rows.bounds[:-1], axis=0)
+        sizes = np.add.reduceat(np.abs(extended), rows.bounds[:-1], axis=0)
+        result = (sums_of / number if mean else sums_of).astype(np.float64)
+        unsure = doubtful(sums_of, sizes)
+    unsure &= number > 0
     if unsure.any():
         exact = kahan_mean if mean else kahan_sum
         for group, part in rows.slices():
@@ -125,6 +148,26 @@ def _totals(rows: Members, *, mean: bool) -> ValueArray:
             if len(steps):
                 result[group, steps] = exact(_terms(rows, part, steps), steps.shape)
     return result
+
+
+def _compensated(values: ValueArray, rows: Members) -> tuple[ValueArray, ValueArray]:
+    """Sums and their lost low parts, row by row, by Knuth's branch-free two-sum."""
+    total = np.empty((rows.groups, values.shape[1]))
+    carry = np.zeros(total.shape)
+    new, shift, low = np.empty(total.shape[1]), np.empty(total.shape[1]), np.empty(total.shape[1])
+    for group, part in rows.slices():
+        old, lost = total[group], carry[group]
+        old[:] = values[part.start]
+        for row in values[part.start + 1 : part.stop]:
+            np.add(old, row, out=new)
+            np.subtract(new, old, out=shift)
+            np.subtract(row, shift, out=low)
+            np.subtract(new, shift, out=shift)
+            np.subtract(old, shift, out=shift)
+            np.add(low, shift, out=low)
+            np.add(lost, low, out=lost)
+            old[:] = new
+    return total, carry
 
 
 def _terms(rows: Members, part: slice, steps: IndexArray) -> Terms:
@@ -167,7 +210,7 @@ def variances(rows: Members) -> ValueArray:
 def quantiles(rows: Members, at: ValueArray) -> ValueArray:
     """Quantiles of each group, `at[T]` per step, [G, T]."""
     result = np.empty((rows.groups, rows.values.shape[1]))
-    number = counts(rows)
+    number = rows.counts
     for group, part in rows.slices():
         block = rows.values[part]
         if rows.present is not None:

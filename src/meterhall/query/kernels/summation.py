@@ -104,10 +104,15 @@ def _extended_totals(windows: Windows) -> tuple[Extended, Extended]:
         running = windows.running(extended)
     if running is not None:
         # Without cancellation inside a window, differences of running sums are exact enough where the
-        # window is not tiny against all before it. A window of zeros comes out as zero exactly.
+        # window is not tiny against all before it.
         until = windows.pick(running, windows.hi - 1)
         total = until - windows.pick(running - extended, windows.lo)
-        return total, np.where(total == 0, 0, until)
+        vanished = total == 0
+        if vanished.any():
+            # Either all zeros, which is exact, or so small that the running sum swallowed it.
+            zeros = windows.reduce(np.maximum, windows.values) == 0
+            until = np.where(vanished & zeros, 0, until)
+        return total, until
     total = windows.reduce(np.add, extended)
     return total, windows.reduce(np.add, np.abs(extended))
 

@@ -57,10 +57,17 @@ class Windows:
         """The last value of each window."""
         return self.pick(self.values, self.hi - 1)
 
+    def after(self, moments: TimestampArray) -> IndexArray:
+        """The first sample of each series after `moments[T]`, [T] or [S, T]."""
+        if self.offsets is None:
+            return np.searchsorted(self.times, moments, side="right")
+        return positions(self.times, self.offsets, moments)
+
     def reduce(self, ufunc: np.ufunc, source: NDArray[Any]) -> NDArray[Any]:
         """`ufunc` over the samples of each window."""
         padded = np.concatenate([source, source[..., -1:]], axis=-1)
-        edges = np.stack([self.lo, self.hi], axis=-1).reshape(-1)
+        # Empty windows may lie anywhere; reduceat wants every index inside.
+        edges = np.clip(np.stack([self.lo, self.hi], axis=-1).reshape(-1), 0, source.shape[-1])
         reduced = ufunc.reduceat(padded, edges, axis=-1)[..., ::2]
         return reduced.reshape((*source.shape[:-1], *self.lo.shape))
 
