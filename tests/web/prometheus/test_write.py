@@ -51,6 +51,12 @@ def test_media_types(server, headers, status):
     assert not [name for name in answer.headers if "written" in name]
 
 
+def test_a_refused_media_type_is_told_even_while_the_body_is_coming(server):
+    for _ in range(5):
+        answer = server.call("POST", WRITE, bytes(900_000), {"Content-Type": V2})
+        assert answer.status == 415
+
+
 FRAMED = bytes.fromhex("ff060000734e61507059") + b"\x01\x05\x00\x00junk!"
 
 
