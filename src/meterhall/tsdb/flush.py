@@ -115,8 +115,9 @@ class Flush:
 
     def _redefine(self, head: TenantHead) -> None:
         with head.lock:
-            for definition in head.definitions():
-                self._log.submit(definition_frames(definition))
+            definitions = list(head.definitions())
+        for definition in definitions:
+            self._log.submit(definition_frames(definition))
 
     def _write(self, frozen: Sequence[Frozen], span: Span, written: list[int]) -> int:
         """Writes the span's block, if anything lies in it; returns its samples."""

@@ -111,6 +111,11 @@ class TenantHead:
         self._refs = np.empty(0, np.int64)
         self._aliases: dict[int, int] = {}
 
+    def refs(self, series: Sequence[Labels]) -> RefArray | None:
+        """Refs of series that are all known; None where one is not."""
+        numbers = [self.index.find(labels) for labels in series]
+        return None if None in numbers else self._refs[np.asarray(numbers, np.int64)]
+
     def intern(self, clock: str, series: Sequence[Labels]) -> tuple[RefArray, Definition | None]:
         """Refs of the series, and what the log must define for those that are new."""
         numbers: list[int] = []

@@ -42,6 +42,10 @@ class TenantWriter:
 
     def intern(self, clock: str, series: Sequence[Labels]) -> RefArray:
         """A ref for each label set. Raises StoreUnavailable when the log cannot take new ones."""
+        with self.head.lock:
+            known = self.head.refs(series)
+        if known is not None:
+            return known
         self.log.check()
         with self.head.lock:
             refs, definition = self.head.intern(clock, series)
