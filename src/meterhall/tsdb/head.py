@@ -57,8 +57,11 @@ class Past(Protocol):
         """No block has a sample of the tenant after this; NO_TIME where there is none at all."""
         ...
 
-    def last_times(self, series: Sequence[Labels]) -> TimestampArray:
-        """Each series' newest sample in blocks, NO_TIME where there is none."""
+    def last_times(self, series: Sequence[Labels], since_ms: int) -> TimestampArray:
+        """Each series' newest sample in blocks, where that is at or after `since_ms`.
+
+        Elsewhere any time before `since_ms`, or NO_TIME.
+        """
         ...
 
     def values_at(self, series: Sequence[Labels], time_ms: int) -> ValueArray:
@@ -241,8 +244,8 @@ class TenantHead:
             gone = slots < 0
             batch.forgotten.extend((columns[gone] + (group.number << _COLUMN_BITS)).tolist())
             columns, values, slots = columns[~gone], values[~gone], slots[~gone]
-        if group.unresolved and time_ms <= self._past.newest_ms():
-            self._resolve(group, slots)
+        if time_ms <= self._past.newest_ms() and group.unresolved(time_ms):
+            self._resolve(group, slots, time_ms)
         batch.accepted += len(slots)
         if time_ms <= group.time_max or time_ms <= self._past.newest_ms():
             taken = self._judge(batch, group, time_ms, columns, values)
@@ -287,10 +290,11 @@ class TenantHead:
                 values[missing] = self._past.values_at(labels, time_ms)
         return values
 
-    def _resolve(self, group: Group, slots: Slots) -> None:
-        unknown = group.unresolved_slots(slots)
+    def _resolve(self, group: Group, slots: Slots, time_ms: int) -> None:
+        unknown = group.unresolved_slots(slots, time_ms)
         if len(unknown):
-            group.resolve(unknown, self._past.last_times(self._labels(group, unknown)))
+            last = self._past.last_times(self._labels(group, unknown), time_ms)
+            group.resolve(unknown, last, time_ms)
 
     def _replay_slowly(self, group: Group, row: GroupRow, columns: Slots, slots: Slots) -> bool:
         known = slots >= 0
