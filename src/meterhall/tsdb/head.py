@@ -35,11 +35,11 @@ from meterhall.model.samples import (
     TimestampArray,
     ValueArray,
 )
-from meterhall.model.tenant import Tenant
 from meterhall.tsdb.group import Group, GroupView
 from meterhall.tsdb.index import HeadIndex
 from meterhall.tsdb.matching import match
 from meterhall.tsdb.merging import runs
+from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.refusals import duplicate
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.side import Slots
@@ -101,7 +101,7 @@ class TenantHead:
     """Groups and index of one tenant. Every method wants `lock` held, except where it says not."""
 
     def __init__(
-        self, tenant: Tenant, settings: StoreSettings, past: Past, next_group: Callable[[], int]
+        self, tenant: Owner, settings: StoreSettings, past: Past, next_group: Callable[[], int]
     ) -> None:
         self.tenant = tenant
         self.lock = threading.RLock()
@@ -141,6 +141,8 @@ class TenantHead:
 
     def append(self, rows: Sequence[Row], now_ms: int) -> Batch:
         """Judges and stores rows, in their order."""
+        for row in rows:
+            assert len(row.refs) == len(row.values), "a row with refs but no values: a caller's bug"
         batch = Batch()
         for row in rows:
             reason = self._out_of_range(row.time_ms, now_ms)

@@ -8,10 +8,10 @@ import numpy as np
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
-from meterhall.model.tenant import Tenant
 from meterhall.tsdb.block import Block, TenantBlock
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.matching import Postings, match
+from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.selection import Source, StoredSelection
 from meterhall.tsdb.wal import NO_TIME
 
@@ -22,7 +22,7 @@ _EVER = (NO_TIME + 1, -NO_TIME - 2)
 class History:
     """Implements `head.Past`, and the reader's way to blocks. Thread-safe."""
 
-    tenant: Tenant
+    tenant: Owner
     blocks: BlockSet
 
     def newest_ms(self) -> int:
