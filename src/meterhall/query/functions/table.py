@@ -5,6 +5,7 @@ import numpy as np
 from meterhall.query.frame import Value
 from meterhall.query.functions.elementwise import ELEMENTWISE
 from meterhall.query.functions.histograms import HISTOGRAMS
+from meterhall.query.functions.info import INFO
 from meterhall.query.functions.invocation import Function, Invocation
 from meterhall.query.functions.labels import LABELS
 from meterhall.query.functions.over_time import OVER_TIME
@@ -24,6 +25,7 @@ def _min_of(call: Invocation) -> Value:
 FUNCTIONS: dict[str, Function] = {
     **ELEMENTWISE,
     **HISTOGRAMS,
+    **INFO,
     **LABELS,
     **OVER_TIME,
     **RATES,
