@@ -27,7 +27,12 @@ from typing import Self
 
 import cramjam
 import numpy as np
+<<<<<<< HEAD
 from tests.query.memory import MemoryReader, MonotonicClock, Series
+=======
+from bench.promlabs_data import Entry, Sample, demo_series
+from bench.promql_fuzz import Generator, odd_series
+>>>>>>> evaluator
 
 from bench.promlabs_data import Entry, Sample, demo_series
 from bench.promql_fuzz import Generator, odd_series
@@ -36,6 +41,7 @@ from meterhall.model.labels import Labels, make_labels
 from meterhall.promql.parser import parse_expr
 from meterhall.query.budget import Budget, QueryLimits
 from meterhall.query.engine import Engine, EngineOptions
+from meterhall.query.fixed import FixedReader
 from meterhall.query.result import GridResult, QueryResult, ScalarResult, VectorResult
 
 RELATIVE = 1e-9
@@ -50,6 +56,27 @@ class Answer:
     points: Points
     error: str
     notes: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Samples (time_ms, value) of one series, times ascending."""
+
+    labels: Labels
+    samples: list[Sample]
+
+
+class _Clock:
+    def now_ms(self) -> int:
+        return 0
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+def _columns(series: Series) -> tuple[np.ndarray, np.ndarray]:
+    times, values = zip(*series.samples, strict=True)
+    return np.array(times, np.int64), np.array(values, np.float64)
 
 
 def _varint(number: int) -> bytes:
@@ -133,10 +160,10 @@ def _ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def ours(engine: Engine, reader: MemoryReader, query: str, grid: tuple[int, int, int]) -> Answer:
+def ours(engine: Engine, reader: FixedReader, query: str, grid: tuple[int, int, int]) -> Answer:
     """The same from our evaluator."""
     start, end, step = grid
-    budget = Budget(QueryLimits(), MonotonicClock(), 120)
+    budget = Budget(QueryLimits(), _Clock(), 120)
     try:
         expr = parse_expr(query)
         if step:
@@ -272,7 +299,7 @@ def compare(
     base: str, series: list[Series], queries: list[str], grids: list[tuple[int, int, int]]
 ) -> Iterator[str]:
     """Each disagreement, printed as it is found."""
-    reader = MemoryReader(series)
+    reader = FixedReader({one.labels: _columns(one) for one in series})
     engine = Engine(EngineOptions())
     for query in queries:
         for grid in grids:

@@ -1,8 +1,8 @@
 """Tenant and principal: who a request or a collection acts for.
 
 A Tenant is a capability: whoever holds one can read and write that project's samples in that region.
-It is made in one place, `meterhall.control.access`; the store's formats read back the ones it was handed, and a
-tidy test refuses any other construction. Query, PromQL and the codecs cannot import this module.
+It is made in one place, `meterhall.control.access`; a tidy test refuses any other construction. Query,
+PromQL and the codecs cannot import this module.
 """
 
 from dataclasses import dataclass

@@ -58,7 +58,7 @@ class Pool:
         self._rows: list[IndexArray] = []
         self._times: list[TimestampArray] = []
         self._values: list[ValueArray] = []
-        self._sizes: list[IndexArray] = []
+        self._sizes: list[int] = []
         self._samples = 0
         self._series = 0
 
@@ -76,7 +76,7 @@ class Pool:
             times = group.times if series == 1 else np.tile(group.times, series)
             self._times.append(times)
             self._values.append(group.values.reshape(-1))
-            self._sizes.append(np.full(series, length, np.int64))
+            self._sizes.extend([length] * series)
             self._samples += group.values.size
             return
         kept = ~is_absent(group.values)
@@ -84,7 +84,7 @@ class Pool:
             kept &= ~is_stale(group.values)
         self._times.append(np.broadcast_to(group.times, kept.shape)[kept])
         self._values.append(group.values[kept])
-        self._sizes.append(kept.sum(axis=1))
+        self._sizes.extend(kept.sum(axis=1).tolist())
         self._samples += len(self._values[-1])
 
     def take(self) -> Run | None:
@@ -92,7 +92,7 @@ class Pool:
         if not self._samples:
             self._reset()
             return None
-        sizes = np.concatenate(self._sizes)
+        sizes = np.array(self._sizes, np.int64)
         run = Run(
             np.concatenate(self._rows),
             np.concatenate(self._times),
