@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check fmt lock bench clean
+.PHONY: help run setup test check fmt docs lock bench clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ fmt: $(VENV)/.test-stamp ## Format and apply safe fixes.
 
 bench: $(VENV)/.test-stamp ## Measure against the real peers and print the tables.
 	$(BIN)/python -m bench
+
+docs: $(VENV)/.run-stamp ## Write docs/reference from what the code declares.
+	$(BIN)/python docs/reference/generate.py
 
 lock: ## Renew requirements/*.txt, with hashes, from pyproject.toml.
 	sh requirements/lock.sh

@@ -27,9 +27,9 @@ from typing import Self
 
 import cramjam
 import numpy as np
+
 from bench.promlabs_data import Entry, Sample, demo_series
 from bench.promql_fuzz import Generator, odd_series
-
 from meterhall.model.errors import MeterhallError
 from meterhall.model.labels import Labels, make_labels
 from meterhall.promql.parser import parse_expr

@@ -4,8 +4,8 @@ import random
 from collections.abc import Iterator
 
 import numpy as np
-from bench.promlabs_data import Entry, Sample
 
+from bench.promlabs_data import Entry, Sample
 from meterhall.model.labels import make_labels
 from meterhall.model.samples import NAN, STALE
 

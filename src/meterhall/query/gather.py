@@ -6,7 +6,7 @@ ten thousand groups of one series cost a few array operations instead of ten tho
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -119,10 +119,10 @@ def range_tiles(
         for part in split_group(group, len(ends)):
             pool.add(part, markers=False)
             if pool.full and (run := pool.take()):
-                yield _ragged_tile(run, ends, range_ms)
+                yield _ragged_tile(run, ends, range_ms, budget)
                 budget.check()
     if run := pool.take():
-        yield _ragged_tile(run, ends, range_ms)
+        yield _ragged_tile(run, ends, range_ms, budget)
 
 
 def split_group(group: SeriesGroup, steps: int) -> Iterator[SeriesGroup]:
@@ -144,10 +144,12 @@ def _aligned_tiles(
     for begin in range(0, len(group.rows), _TILE_SERIES):
         part = slice(begin, begin + _TILE_SERIES)
         values = group.values[part]
-        windows = Windows(group.times, values, whole.lo, whole.hi, (len(values), len(ends)))
+        shape = (len(values), len(ends))
+        windows = Windows(group.times, values, whole.lo, whole.hi, shape, tick=budget.check)
         yield Tile(group.rows[part], windows)
         budget.check()
 
 
-def _ragged_tile(run: Run, ends: TimestampArray, range_ms: int) -> Tile:
-    return Tile(run.rows, ragged(run.times, run.values, run.offsets, ends, range_ms))
+def _ragged_tile(run: Run, ends: TimestampArray, range_ms: int, budget: Budget) -> Tile:
+    windows = ragged(run.times, run.values, run.offsets, ends, range_ms)
+    return Tile(run.rows, replace(windows, tick=budget.check))

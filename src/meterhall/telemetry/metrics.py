@@ -15,6 +15,7 @@ SCRAPE_SECONDS = Histogram(
 SCRAPE_LATE_SECONDS = Histogram(
     "meterhall_scrape_late_seconds",
     "How long after its planned time a collection began.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
     registry=REGISTRY,
 )
 SAMPLES_APPENDED = Counter(
@@ -43,4 +44,10 @@ HEAD_SERIES = Gauge("meterhall_head_series", "Series in memory.", registry=REGIS
 BLOCKS = Gauge("meterhall_blocks", "Immutable blocks on disk.", registry=REGISTRY)
 QUARANTINED = Counter(
     "meterhall_quarantined_pieces", "Damaged pieces of files set aside.", registry=REGISTRY
+)
+GUIDE_REQUESTS = Counter(
+    "meterhall_guide_requests",
+    "Calls of the guide's REST API, by call and resultMessage.",
+    ["call", "result"],
+    registry=REGISTRY,
 )

@@ -1,0 +1,186 @@
+"""Settings to objects: the one place that names concrete stores, and the order in which things open and close."""
+
+import ipaddress
+import secrets
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp
+
+from meterhall.app.clock import SystemClock
+from meterhall.app.config import Settings
+from meterhall.app.control_plane import data_directory, open_control
+from meterhall.collect.addresses import AddressPolicy
+from meterhall.collect.collector import Collaborators, Collector, CollectSettings
+from meterhall.collect.fetch import FetchSettings
+from meterhall.collect.hostmetrics.machine import HostMetrics
+from meterhall.collect.targetloop import TargetState
+from meterhall.control.plane import Control
+from meterhall.ingest.limits import PushLimits, ScrapeLimits
+from meterhall.ingest.metadata import MetadataCatalog
+from meterhall.ingest.push import PushReceiver
+from meterhall.ingest.scrape import ScrapeSession
+from meterhall.model.labels import make_labels
+from meterhall.model.target import ScrapeTarget
+from meterhall.model.tenant import Tenant
+from meterhall.query.budget import QueryLimits
+from meterhall.query.engine import Engine, EngineOptions
+from meterhall.telemetry.metrics import REGISTRY
+from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.store import EmbeddedStore
+from meterhall.web.admin import create_admin
+from meterhall.web.asgi import create_app
+from meterhall.web.guide.app import create_guide
+from meterhall.web.prometheus.api import PrometheusApi
+from meterhall.web.prometheus.call import ActiveTarget, Backend, PrometheusSettings
+from meterhall.web.prometheus.runner import RunnerSettings
+
+STORE_FOLDER = "tsdb"
+_GUIDE_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What runs on the event loop, and what starts it."""
+
+    settings: Settings
+    control: Control
+    collector: Collector
+    public: ASGIApp
+    admin: ASGIApp
+
+
+@contextmanager
+def open_service(settings: Settings) -> Iterator[Service]:
+    """Opens the store first: it holds the lock on the data directory. Closes in reverse order.
+
+    Raises StoreLocked where another process serves this directory, ConfigError on a wrong setting.
+    """
+    clock = SystemClock()
+    with ExitStack() as stack:
+        store = _store(settings, clock)
+        stack.callback(store.close)
+        control = open_control(settings)
+        stack.callback(control.close)
+        control.start()
+        catalog = MetadataCatalog()
+        collector = _collector(settings, clock, control, store, catalog)
+        backend = Backend(
+            store=store,
+            engine=Engine(EngineOptions(lookback_ms=settings.query.lookback)),
+            catalog=catalog,
+            pushes=PushReceiver(
+                store.writer, catalog, PushLimits(decoded_bytes_max=settings.server.body_bytes_max)
+            ),
+            clock=clock,
+            settings=_prometheus_settings(settings),
+            targets=CollectedTargets(collector),
+            started_ms=clock.now_ms(),
+        )
+        prometheus = PrometheusApi(backend, control.access)
+        stack.callback(prometheus.close)
+        guide_workers = ThreadPoolExecutor(_GUIDE_THREADS, thread_name_prefix="guide")
+        stack.callback(guide_workers.shutdown)
+        guide = create_guide(control, control.access, guide_workers)
+        public = create_app(guide, prometheus, secrets.token_hex(4))
+        admin = create_admin(REGISTRY)
+        yield Service(settings, control, collector, public, admin)
+
+
+def _store(settings: Settings, clock: SystemClock) -> EmbeddedStore:
+    return EmbeddedStore(
+        data_directory(settings) / STORE_FOLDER,
+        StoreSettings(
+            retention_ms=settings.storage.retention,
+            out_of_order_window_ms=settings.storage.out_of_order_window,
+        ),
+        clock,
+    )
+
+
+def _prometheus_settings(settings: Settings) -> PrometheusSettings:
+    query = settings.query
+    return PrometheusSettings(
+        default_region=settings.server.regions[0],
+        region_hosts=settings.server.region_hosts,
+        features=frozenset(query.enable_features),
+        retention_text=str(settings.storage.retention),
+        push_bytes_max=settings.server.body_bytes_max,
+        expression_bytes_max=query.expression_bytes_max,
+        queries=RunnerSettings(
+            concurrency=query.concurrency,
+            # One project must not hold every worker, unless there is only one.
+            tenant_concurrency=max(1, query.concurrency // 2),
+            timeout_s=query.timeout / 1000,
+            limits=QueryLimits(samples_max=query.samples_max),
+        ),
+    )
+
+
+def _collector(
+    settings: Settings,
+    clock: SystemClock,
+    control: Control,
+    store: EmbeddedStore,
+    catalog: MetadataCatalog,
+) -> Collector:
+    limits = ScrapeLimits(samples_max=settings.collect.samples_max)
+
+    def open_session(target: ScrapeTarget) -> ScrapeSession:
+        return ScrapeSession(target, store.writer(target.tenant), catalog, limits)
+
+    policy = AddressPolicy(
+        allow_loopback=settings.collect.allow_loopback,
+        refused_networks=[ipaddress.ip_network(net) for net in settings.collect.refuse_networks],
+        own_listeners=[
+            (listen.host, listen.port) for listen in (settings.server.listen, settings.admin.listen)
+        ],
+    )
+    return Collector(
+        settings.server.regions,
+        Collaborators(control.inventory, open_session, HostMetrics(clock).page, clock),
+        policy,
+        CollectSettings(fetch=FetchSettings(page_bytes_max=settings.collect.page_bytes_max)),
+    )
+
+
+class CollectedTargets:
+    """The collector's targets as `/api/v1/targets` wants them: web.prometheus.call.TargetSource."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
+    def active_targets(self, tenant: Tenant) -> Sequence[ActiveTarget]:
+        """The tenant's targets by workspace and instance."""
+        states = self._collector.targets(tenant)
+        return sorted(map(_active, states), key=lambda target: (target.scrape_pool, target.labels))
+
+
+def _active(state: TargetState) -> ActiveTarget:
+    target = state.target
+    labels = {
+        "instance": f"{target.host_name}:{target.port}",
+        "job": target.job,
+        "openmetrics_id": target.host_id,
+    }
+    address = f"{target.address}:{target.port}"
+    discovered = {
+        "__address__": address,
+        "__metrics_path__": target.metrics_path,
+        "__scheme__": "http",
+        "job": target.job,
+    }
+    return ActiveTarget(
+        labels=make_labels(labels),
+        discovered_labels=make_labels(discovered),
+        scrape_pool=target.job,
+        scrape_url=f"http://{address}{target.metrics_path}",
+        last_error=state.last_error,
+        last_scrape_ms=state.last_scrape_ms,
+        last_scrape_duration_s=state.last_duration_s,
+        health=state.health,
+        interval_ms=target.interval_ms,
+        timeout_ms=target.timeout_ms,
+    )

@@ -1,0 +1,285 @@
+"""The pull loop: keeps one `TargetLoop` running for every target that the inventory names.
+
+A follower asks the inventory's change counter once a second and, when it moved (or now and then anyway),
+reads the targets and compares: new ones start, removed ones end with staleness markers, changed ones
+restart, and all others are not touched. Outcomes are gathered and saved in batches. At the stop nothing is
+marked stale: after a restart, series go on where they were.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import structlog
+
+from meterhall.collect.addresses import AddressPolicy
+from meterhall.collect.fetch import Fetcher, FetchSettings
+from meterhall.collect.reports import Reports
+from meterhall.collect.targetloop import Means, Session, TargetLoop, TargetState
+from meterhall.model.target import ScrapeTarget, TargetReport
+from meterhall.model.tenant import Tenant
+from meterhall.ports.clock import Clock
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CollectSettings:
+    """How collection runs. A fetch holds one of `concurrent_max` slots until its page is appended."""
+
+    concurrent_max: int = 1000
+    worker_threads: int = 2
+    inventory_poll_s: float = 1.0
+    inventory_refresh_s: float = 30.0
+    report_flush_s: float = 1.0
+    report_refresh_s: float = 60.0
+    complaint_interval_s: float = 60.0
+    fetch: FetchSettings = field(default_factory=FetchSettings)
+
+
+class Inventory(Protocol):
+    """The part of `control.inventory.Inventory` that collection needs. Its calls run on worker threads."""
+
+    @property
+    def changes(self) -> int:
+        """A number that moves whenever the targets may have changed. Costs nothing."""
+        ...
+
+    def scrape_targets(self, regions: Collection[str]) -> Sequence[ScrapeTarget]:
+        """Every target of these regions that the server itself collects."""
+        ...
+
+    def save_reports(self, reports: Sequence[TargetReport]) -> None:
+        """Stores outcomes; those of targets that are gone are ignored."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Collaborators:
+    """Everything outside this room that collection works with.
+
+    `open_session` begins a target's series, `host_page` renders this machine's own metrics; both are
+    called on worker threads.
+    """
+
+    inventory: Inventory
+    open_session: Callable[[ScrapeTarget], Session]
+    host_page: Callable[[], bytes]
+    clock: Clock
+
+
+class Collector:
+    """Runs between `start` and `stop`, on one event loop."""
+
+    def __init__(
+        self,
+        regions: Collection[str],
+        collaborators: Collaborators,
+        policy: AddressPolicy,
+        settings: CollectSettings,
+    ) -> None:
+        self._regions = regions
+        self._with = collaborators
+        self._policy = policy
+        self._settings = settings
+        self._reports = Reports(settings.report_refresh_s)
+        self._complaints = _Complaints(settings.complaint_interval_s, collaborators.clock)
+        self._running: dict[str, tuple[TargetLoop, asyncio.Task[None]]] = {}
+        # Whoever adds a target wants to see at once whether it works; the targets that are there at the
+        # start wait for their ticks, or a restart would be a burst.
+        self._loaded = False
+        self._services: list[asyncio.Task[None]] = []
+        self._workers = ThreadPoolExecutor(settings.worker_threads, thread_name_prefix="collect")
+        # The host's metrics and the database block for reasons of their own; neither may hold up pages.
+        self._host_worker = ThreadPoolExecutor(1, thread_name_prefix="hostmetrics")
+        self._control_worker = ThreadPoolExecutor(1, thread_name_prefix="collect-control")
+        self._means: Means | None = None
+
+    async def start(self) -> None:
+        """Begins to follow the inventory; returns at once."""
+        self._means = Means(
+            fetcher=Fetcher(self._policy, self._settings.fetch, self._workers),
+            workers=self._workers,
+            host_worker=self._host_worker,
+            host_page=self._with.host_page,
+            slots=asyncio.Semaphore(self._settings.concurrent_max),
+            clock=self._with.clock,
+            journal=self,
+        )
+        self._services = [
+            asyncio.create_task(self._follow(), name="collect: follow inventory"),
+            asyncio.create_task(self._save_reports(), name="collect: save reports"),
+        ]
+
+    async def stop(self, timeout_s: float = 5.0) -> None:
+        """Stops collecting. Appends in hand are finished, outcomes saved, nothing is marked stale."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await _cancelled(self._services)
+                await _cancelled([task for _, task in self._running.values()])
+                await self._flush_reports()
+        except TimeoutError:
+            log.warning("collection did not stop in time", timeout_s=timeout_s)
+        if self._means is not None:
+            await self._means.fetcher.close()
+        for pool in (self._workers, self._host_worker, self._control_worker):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def targets(self, tenant: Tenant) -> list[TargetState]:
+        """The tenant's targets as they stand now, for /api/v1/targets, by job and instance.
+
+        May be called on any thread: the running loops are copied in one step, and a state never changes.
+        """
+        states = [loop.state for loop, _ in list(self._running.values())]
+        own = [state for state in states if state.target.tenant == tenant]
+        return sorted(own, key=_job_and_instance)
+
+    # What the target loops tell (targetloop.Journal).
+
+    def collected(self, report: TargetReport) -> None:
+        """Takes an outcome that is on disk."""
+        if report.target_id in self._running:
+            self._reports.put(report, self._with.clock.monotonic())
+
+    def store_unavailable(self, target: ScrapeTarget, error: Exception) -> None:
+        """A collection could not be stored; the next tick tries again."""
+        self._complaints.say(
+            "store unavailable, collections are lost", error, target=target.target_id
+        )
+
+    # Following the inventory.
+
+    async def _follow(self) -> None:
+        clock, settings = self._with.clock, self._settings
+        seen: int | None = None
+        read_s = 0.0
+        while True:
+            try:
+                changes = self._with.inventory.changes
+                now_s = clock.monotonic()
+                if changes != seen or now_s - read_s >= settings.inventory_refresh_s:
+                    targets = await self._on_control(
+                        lambda: self._with.inventory.scrape_targets(self._regions)
+                    )
+                    await self._apply(targets)
+                    seen, read_s = changes, now_s
+            except Exception as error:  # noqa: BLE001 - without the database, the known targets go on.
+                self._complaints.say("cannot read the inventory", error)
+            await asyncio.sleep(settings.inventory_poll_s)
+
+    async def _apply(self, targets: Sequence[ScrapeTarget]) -> None:
+        """Makes what runs equal to `targets`. Series are ended before their successors begin."""
+        wanted = {target.target_id: target for target in targets}
+        ended = [
+            target_id
+            for target_id, (loop, _) in self._running.items()
+            if target_id not in wanted or not _same_series(loop.target, wanted[target_id])
+        ]
+        await asyncio.gather(*(self._end(target_id) for target_id in ended))
+        for target_id, target in wanted.items():
+            known = self._running.get(target_id)
+            if known is None:
+                await self._begin(target, None, at_once=target.builtin or self._loaded)
+            elif known[0].target != target:
+                # Only pace, path or address changed: the session goes on, so that there is no gap, and
+                # marks what the next page does not have any more.
+                await _cancelled([known[1]])
+                await self._begin(target, known[0], at_once=False)
+        self._loaded = True
+
+    async def _begin(
+        self, target: ScrapeTarget, before: TargetLoop | None, *, at_once: bool
+    ) -> None:
+        assert self._means is not None, "collection has not been started"
+        if before is not None:
+            loop = TargetLoop(target, before.session, self._means, before.state)
+        else:
+            session = await asyncio.get_running_loop().run_in_executor(
+                self._workers, self._with.open_session, target
+            )
+            loop = TargetLoop(target, session, self._means)
+        task = asyncio.create_task(loop.run(at_once=at_once), name=f"collect {target.target_id}")
+        self._running[target.target_id] = (loop, task)
+
+    async def _end(self, target_id: str) -> None:
+        loop, task = self._running.pop(target_id)
+        self._reports.forget(target_id)
+        await _cancelled([task])
+        await loop.end()
+
+    # Saving outcomes.
+
+    async def _save_reports(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.report_flush_s)
+            await self._flush_reports()
+
+    async def _flush_reports(self) -> None:
+        reports = self._reports.waiting()
+        if not reports:
+            return
+        try:
+            await self._on_control(lambda: self._with.inventory.save_reports(reports))
+        except Exception as error:  # noqa: BLE001 - they keep waiting, and are saved when it can be.
+            self._complaints.say("cannot save the states of targets", error)
+        else:
+            self._reports.saved(reports, self._with.clock.monotonic())
+
+    async def _on_control(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._control_worker, call)
+
+
+class _Complaints:
+    """Says the same thing at most once a minute, with how often it happened meanwhile."""
+
+    def __init__(self, interval_s: float, clock: Clock) -> None:
+        self._interval_s = interval_s
+        self._clock = clock
+        self._said_s: dict[str, float] = {}
+        self._unsaid: dict[str, int] = {}
+
+    def say(self, event: str, error: Exception, **fields: str) -> None:
+        now_s = self._clock.monotonic()
+        said_s = self._said_s.get(event)
+        if said_s is not None and now_s - said_s < self._interval_s:
+            self._unsaid[event] = self._unsaid.get(event, 0) + 1
+            return
+        self._said_s[event] = now_s
+        log.warning(
+            event,
+            error=str(error),
+            kind=type(error).__name__,
+            repeated=self._unsaid.pop(event, 0),
+            **fields,
+        )
+
+
+def _job_and_instance(state: TargetState) -> tuple[str, str, int, str]:
+    target = state.target
+    return target.job, target.host_name, target.port, target.target_id
+
+
+def _same_series(old: ScrapeTarget, new: ScrapeTarget) -> bool:
+    """Whether both write the same series, so that the new one may go on with the old one's session."""
+
+    def identity(target: ScrapeTarget) -> tuple[object, ...]:
+        return (
+            target.tenant,
+            target.job,
+            target.host_id,
+            target.host_name,
+            target.port,
+            target.builtin,
+        )
+
+    return identity(old) == identity(new)
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,282 @@
+"""Remote write requests → rows of the caller's project.
+
+What a sender names, it keeps: a push has its own `job` and `instance`. How labels are judged (contract
+6.2, threats S6), series by series, the good ones being kept whatever becomes of the others:
+
+    no `__name__`                               skipped in silence, as Prometheus does (204)
+    empty values, unsorted labels               dropped; sorted
+    a name twice, an empty name, one with       refused, and the reason names the label: the spec of
+    control characters or NUL; not UTF-8;       remote write forbids a 2xx where something was rejected,
+    too many labels, too long a name or value   and S6 asks for 400 with the culprit
+    `__x__` other than `__name__`               dropped: such labels are messages to a server (HA pairs
+                                                send `__replica__`), never part of a series
+    native histograms, exemplars                counted and skipped
+
+Samples of one time become a row; rows are appended in one go, oldest first, so a request is there as a whole
+or not at all after a crash. Within a request a sample repeated bit by bit counts once; another value for
+the same series and time is refused. Ordinary NaNs are made canonical, staleness markers kept.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meterhall.ingest.limits import PushLimits
+from meterhall.ingest.metadata import MetadataCatalog
+from meterhall.ingest.outcome import both, done, refused_by_kind
+from meterhall.ingest.rows import merge_rows, only_renamed
+from meterhall.ingest.stamp import check_size
+from meterhall.model.errors import BadInput
+from meterhall.model.labels import METRIC_NAME, Labels, label_value, quote
+from meterhall.model.samples import NAN, RefArray, Rejection, Row, ValueArray, is_stale
+from meterhall.model.tenant import Tenant
+from meterhall.ports.append import SampleWriter
+from meterhall.telemetry.metrics import SAMPLES_APPENDED, SAMPLES_REFUSED
+from meterhall.wire.numbers import format_float
+from meterhall.wire.remote_write import RawLabels, WriteRequest, decode, decode_labels
+
+_APPENDED = SAMPLES_APPENDED.labels("push")
+_BAD_LABELS = "bad labels"
+_CULPRIT_CHARS_MAX = 80
+_RETRIES_MAX = 3
+# Labels that are remembered by their bytes, and how long they may be for that: about 50 MB.
+_PAIRS_REMEMBERED_MAX = 65_536
+_PAIR_BYTES_MAX = 512
+# C0, DEL and C1: what no terminal, log or page should meet in a name.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")  # noqa: TID251 - our own pattern
+# In place of a ref, for series that are not stored.
+_SKIPPED = -1
+_REFUSED = -2
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of a push. It may be acknowledged when `durable` is done.
+
+    `reasons` are the distinct reasons of refusals, in Prometheus' words, the first few of them; empty means
+    that all was accepted. `skipped` samples were not stored and are no reason for a 4xx.
+    """
+
+    accepted: int
+    rejected: int
+    skipped: int
+    reasons: Sequence[str]
+    histograms: int
+    exemplars: int
+    durable: Future[None]
+
+
+class PushReceiver:
+    """Thread-safe. Remembers the refs of label blocks, by tenant."""
+
+    def __init__(
+        self,
+        writer_for: Callable[[Tenant], SampleWriter],
+        catalog: MetadataCatalog,
+        limits: PushLimits,
+    ) -> None:
+        self._writer_for = writer_for
+        self._catalog = catalog
+        self._limits = limits
+        self._refs: dict[Tenant, dict[bytes, int]] = {}
+
+    def receive(self, tenant: Tenant, body: bytes) -> Received:
+        """Raises WriteRequestError for a body that is none, StoreUnavailable when the store is."""
+        refs = self._refs.setdefault(tenant, {})
+        request = decode(body, refs, self._limits.decoded_bytes_max)
+        if request.metadata:
+            self._catalog.pushed(tenant, request.metadata)
+        push = _Push(self._writer_for(tenant), refs, self._limits)
+        received = push.take(request)
+        if len(refs) > self._limits.cached_series_max:
+            self._refs[tenant] = {}
+        return received
+
+
+class _Push:
+    """One request on its way to one tenant's writer."""
+
+    def __init__(self, writer: SampleWriter, refs: dict[bytes, int], limits: PushLimits) -> None:
+        self._writer = writer
+        self._refs = refs
+        self._limits = limits
+        self._accepted = 0
+        self._rejected = 0
+        self._reasons: dict[str, None] = {}
+        self._durable: Future[None] | None = None
+
+    def take(self, request: WriteRequest) -> Received:
+        blocks = self._refs_of_blocks(request)
+        refs = blocks[request.owners]
+        stored = refs >= 0
+        values = _canonical(request.values)
+        rows = self._rows(request.times_ms[stored], refs[stored], values[stored])
+        refused = int(np.count_nonzero(refs == _REFUSED))
+        if refused:
+            self._rejected += refused
+            SAMPLES_REFUSED.labels(_BAD_LABELS).inc(refused)
+        if rows:
+            self._append(rows, request)
+        _APPENDED.inc(self._accepted)
+        return Received(
+            self._accepted,
+            self._rejected,
+            int(np.count_nonzero(refs == _SKIPPED)),
+            list(self._reasons),
+            request.histograms,
+            request.exemplars,
+            self._durable or done(),
+        )
+
+    def _refs_of_blocks(self, request: WriteRequest) -> RefArray:
+        """A ref for each series of the request, or _SKIPPED or _REFUSED."""
+        good: dict[bytes, Labels] = {}
+        unfit: dict[bytes, int] = {}
+        for block, raw in request.fresh.items():
+            try:
+                labels = _judge(raw, self._limits)
+            except BadInput as error:
+                unfit[block] = _REFUSED
+                self._add_reason(str(error))
+            else:
+                if label_value(labels, METRIC_NAME):
+                    good[block] = labels
+                else:
+                    unfit[block] = _SKIPPED
+        self._intern(good)
+        known = self._refs
+        if unfit:
+            known = {
+                block: known.get(block, unfit.get(block, _SKIPPED)) for block in request.blocks
+            }
+        return np.array([known[block] for block in request.blocks], np.int64)
+
+    def _intern(self, series: dict[bytes, Labels]) -> dict[bytes, int]:
+        """Refs for label blocks, with job and instance as the clock; remembered."""
+        by_clock: dict[str, list[bytes]] = {}
+        for block, labels in series.items():
+            clock = f"push/{label_value(labels, 'job')}\xff{label_value(labels, 'instance')}"
+            by_clock.setdefault(clock, []).append(block)
+        interned: dict[bytes, int] = {}
+        for clock, blocks in by_clock.items():
+            refs = self._writer.intern(clock, [series[block] for block in blocks])
+            interned.update(zip(blocks, refs.tolist(), strict=True))
+        self._refs.update(interned)
+        return interned
+
+    def _rows(self, times: NDArray[np.int64], refs: RefArray, values: ValueArray) -> list[Row]:
+        """Rows by time. What is there twice is accepted or refused here: a row holds a series once."""
+        rows = merge_rows(times, refs, values)
+        if sum(len(row.refs) for row in rows) == len(refs):
+            return rows
+        bits = values.view(np.uint64).tolist()
+        first: dict[tuple[int, int], int] = {}
+        for place, sample in enumerate(zip(times.tolist(), refs.tolist(), strict=True)):
+            kept = first.setdefault(sample, place)
+            if kept == place:
+                continue
+            if bits[kept] == bits[place]:
+                self._accepted += 1
+            else:
+                self._reject(
+                    f"duplicate sample for timestamp {sample[0]}; overrides not allowed: existing "
+                    f"{format_float(float(values[kept]))}, new value {format_float(float(values[place]))}"
+                )
+        return rows
+
+    def _append(self, rows: Sequence[Row], request: WriteRequest) -> None:
+        """Appends; series that the store has forgotten are interned and appended again."""
+        for _ in range(_RETRIES_MAX):
+            appended = self._writer.append(rows)
+            self._accepted += appended.accepted
+            self._rejected += len(appended.rejections)
+            for rejection in appended.rejections:
+                self._add_reason(rejection.reason)
+            for kind, samples in refused_by_kind(appended.rejections).items():
+                SAMPLES_REFUSED.labels(kind).inc(samples)
+            durable = appended.durable
+            self._durable = durable if self._durable is None else both(self._durable, durable)
+            if not appended.forgotten:
+                return
+            names = self._interned_again(appended.forgotten, request)
+            rows = [row for row in (only_renamed(row, names) for row in rows) if len(row.refs)]
+
+    def _interned_again(self, forgotten: Sequence[int], request: WriteRequest) -> dict[int, int]:
+        """Old ref → new ref."""
+        lost = set(forgotten)
+        old = {
+            block: self._refs[block] for block in request.blocks if self._refs.get(block) in lost
+        }
+        series = {block: _judge(decode_labels(block), self._limits) for block in old}
+        interned = self._intern(series)
+        return {ref: interned[block] for block, ref in old.items()}
+
+    def _reject(self, reason: str) -> None:
+        self._rejected += 1
+        self._add_reason(reason)
+        for kind in refused_by_kind((Rejection(0, 0, 0.0, reason),)):
+            SAMPLES_REFUSED.labels(kind).inc()
+
+    def _add_reason(self, reason: str) -> None:
+        if len(self._reasons) < self._limits.reasons_max:
+            self._reasons[reason] = None
+
+
+def _judge(raw: RawLabels, limits: PushLimits) -> Labels:
+    """The labels to store, perhaps without a metric name. Raises BadInput with the culprit."""
+    pairs = [
+        _pair(name, value) if len(name) + len(value) <= _PAIR_BYTES_MAX else _new_pair(name, value)
+        for name, value in raw
+    ]
+    names = [pair[0] for pair in pairs]
+    if len(set(names)) != len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise BadInput(f"duplicate label name {_culprit(twice)}")
+    labels = tuple(sorted([pair for pair in pairs if pair[1]]))
+    check_size(labels, limits.labels)
+    return labels
+
+
+def _new_pair(raw_name: bytes, raw_value: bytes) -> tuple[str, str]:
+    """A label as text; its value is empty where it is not to be stored. Raises BadInput."""
+    name = _decoded(raw_name, "label name")
+    value = _decoded(raw_value, "value of a label")
+    if not name:
+        raise BadInput(f"empty label name, with value {_culprit(value)}")
+    if _CONTROL.search(name):
+        raise BadInput(f"control character in label name {_culprit(name)}")
+    if name == METRIC_NAME:
+        if _CONTROL.search(value):
+            raise BadInput(f"control character in metric name {_culprit(value)}")
+    elif name.startswith("__") and name.endswith("__"):
+        value = ""
+    return sys.intern(name), value
+
+
+# Series have most of their labels in common; so those are decoded once, and share their memory.
+_pair = lru_cache(maxsize=_PAIRS_REMEMBERED_MAX)(_new_pair)
+
+
+def _decoded(raw: bytes, what: str) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        shown = raw[:_CULPRIT_CHARS_MAX].decode("utf-8", "backslashreplace")
+        raise BadInput(f"{what} is not UTF-8: {quote(shown)}") from None
+
+
+def _culprit(text: str) -> str:
+    """The text quoted, and cut where it is long."""
+    return quote(text[:_CULPRIT_CHARS_MAX])
+
+
+def _canonical(values: ValueArray) -> ValueArray:
+    """The values with every NaN but the staleness marker made the one ordinary NaN."""
+    ordinary = np.isnan(values) & ~is_stale(values)
+    return np.where(ordinary, NAN, values) if ordinary.any() else values

@@ -1,0 +1,33 @@
+"""Columns of samples → rows of one instant each."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from meterhall.model.samples import RefArray, Row, TimestampArray, ValueArray
+
+
+def merge_rows(times_ms: TimestampArray, refs: RefArray, values: ValueArray) -> list[Row]:
+    """One row for each distinct time, ascending. Of samples with equal time and ref the first wins."""
+    order = np.lexsort((refs, times_ms))
+    sorted_times, sorted_refs = times_ms[order], refs[order]
+    first = np.ones(len(order), np.bool_)
+    first[1:] = (sorted_times[1:] != sorted_times[:-1]) | (sorted_refs[1:] != sorted_refs[:-1])
+    order = order[first]
+    cuts = np.flatnonzero(np.diff(times_ms[order])) + 1
+    return [
+        Row(int(times_ms[part[0]]), refs[part], values[part])
+        for part in np.split(order, cuts)
+        if len(part)
+    ]
+
+
+def renamed(refs: RefArray, names: Mapping[int, int]) -> RefArray:
+    """The refs with those that have a new name replaced."""
+    return np.array([names.get(ref, ref) for ref in refs.tolist()], np.int64)
+
+
+def only_renamed(row: Row, names: Mapping[int, int]) -> Row:
+    """What of a row has to be written again under new names; possibly nothing."""
+    again = np.isin(row.refs, np.fromiter(names, np.int64, len(names)))
+    return Row(row.time_ms, renamed(row.refs[again], names), row.values[again])

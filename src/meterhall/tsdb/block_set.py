@@ -1,0 +1,141 @@
+"""The blocks that exist, as one value that is replaced as a whole.
+
+Readers take `blocks` once and keep it; a block that leaves the set stays readable until its last reader is
+gone. The manifest changes first, then the set, then files are removed.
+"""
+
+import threading
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import structlog
+
+from meterhall.telemetry.metrics import BLOCKS, QUARANTINED
+from meterhall.tsdb import filenames
+from meterhall.tsdb.block import Block, Caches
+from meterhall.tsdb.block_format import DamagedError
+from meterhall.tsdb.cache import ByteCache
+from meterhall.tsdb.disk import Disk
+from meterhall.tsdb.manifest import LogMark, Manifest, ManifestDamagedError, ManifestFile
+from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.wal import NO_TIME
+
+_log = structlog.get_logger()
+
+
+class BlockSet:
+    """Opens what the manifest lists. Damage sets a file aside and never fails the start."""
+
+    def __init__(self, directory: Path, settings: StoreSettings, disk: Disk) -> None:
+        self._directory = directory
+        self._disk = disk
+        self._file = ManifestFile(directory, disk)
+        self._caches = Caches(
+            ByteCache(settings.page_cache_bytes), ByteCache(settings.index_cache_bytes)
+        )
+        self._lock = threading.Lock()
+        self._manifest = self._load()
+        self.blocks: tuple[Block, ...] = ()
+        self._replace(self._open(self._manifest.blocks))
+
+    @property
+    def mark(self) -> LogMark:
+        """How far the log is in blocks."""
+        return self._manifest.mark
+
+    @property
+    def next_group(self) -> int:
+        """No group number from here on was ever used, as far as blocks know."""
+        return self._manifest.next_group
+
+    def newest_ms(self) -> int:
+        """No block holds a sample after this; NO_TIME where there is no block."""
+        return self._newest_ms
+
+    def new_path(self) -> tuple[int, Path]:
+        """A number and a path for a block to be written; used up even where it is not published."""
+        with self._lock:
+            number = self._manifest.next_block
+            self._manifest = Manifest(
+                self._manifest.blocks, number + 1, self._manifest.next_group, self._manifest.mark
+            )
+        return number, self._directory / filenames.BLOCK_DIRECTORY / filenames.block_name(number)
+
+    def publish(
+        self,
+        added: Sequence[int],
+        removed: Collection[Block] = (),
+        mark: LogMark | None = None,
+        next_group: int = 0,
+    ) -> None:
+        """Makes written blocks exist and others cease to, in one step. Raises OSError."""
+        fresh = self._open(added)
+        with self._lock:
+            old = self._manifest
+            kept = [block for block in self.blocks if block not in removed]
+            blocks = [*kept, *fresh]
+            manifest = Manifest(
+                tuple(sorted(block.number for block in blocks)),
+                old.next_block,
+                max(old.next_group, next_group),
+                mark or old.mark,
+            )
+            self._file.save(manifest)
+            self._manifest = manifest
+            self._replace(blocks)
+        for block in removed:
+            self._caches.pages.drop(block.number)
+            self._caches.indexes.drop(block.number)
+            self._disk.unlink(block.path)
+
+    def discard(self, numbers: Sequence[int]) -> None:
+        """Removes files of blocks that were written and then not published."""
+        for number in numbers:
+            self._disk.unlink(self._path(number))
+
+    def _replace(self, blocks: Sequence[Block]) -> None:
+        self.blocks = tuple(sorted(blocks, key=lambda block: block.footer.oldest_ms))
+        self._newest_ms = max((block.footer.newest_ms for block in blocks), default=NO_TIME)
+        BLOCKS.set(len(blocks))
+
+    def _load(self) -> Manifest:
+        on_disk = [number for number, _ in filenames.block_paths(self._directory)]
+        following = max(on_disk, default=0) + 1
+        try:
+            manifest = self._file.load()
+        except ManifestDamagedError as error:
+            self._set_aside(self._directory / filenames.MANIFEST, str(error))
+            manifest = None
+        if manifest is None:
+            # Without a manifest every complete block counts. One that a merge had replaced may come
+            # back; its samples are the same and are merged on reading.
+            return Manifest(tuple(on_disk), following)
+        for number in set(on_disk).difference(manifest.blocks):
+            self._disk.unlink(self._path(number))
+        return Manifest(
+            manifest.blocks,
+            max(manifest.next_block, following),
+            manifest.next_group,
+            manifest.mark,
+        )
+
+    def _open(self, numbers: Sequence[int]) -> list[Block]:
+        blocks = []
+        for number in numbers:
+            path = self._path(number)
+            try:
+                blocks.append(Block(number, path, self._caches))
+            except (DamagedError, OSError) as error:
+                self._set_aside(path, str(error))
+        return blocks
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        QUARANTINED.inc()
+        _log.error("block.quarantined", file=path.name, reason=reason)
+        try:
+            self._disk.rename(path, self._directory / filenames.QUARANTINE_DIRECTORY / path.name)
+        except OSError as error:
+            _log.warning("block.not_set_aside", file=path.name, reason=str(error))
+
+    def _path(self, number: int) -> Path:
+        return self._directory / filenames.BLOCK_DIRECTORY / filenames.block_name(number)

@@ -1,0 +1,176 @@
+"""Moving samples from the head into blocks, so that the log can be cut.
+
+    1. the log turns to a new segment N; what was appended before is in segments below N
+    2. every group freezes what lies before T and shows it; later arrivals go to side buffers
+    3. segment N learns the definitions of all series of the head
+    4. blocks are written: one for each span that the samples touch, all tenants in each
+    5. the manifest lists them, with the mark (N, T): "below N, before T: in blocks"
+    6. groups drop what was written, the head forgets series that have gone quiet
+    7. log segments below N with nothing at or after T are removed
+
+A crash before 5 leaves the log as the truth, a crash after it the blocks; a sample that is in both is the
+same sample, and reading keeps it once. An error before 5 gives everything back.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+
+from meterhall.model.labels import Labels
+from meterhall.model.samples import TimestampArray, ValueArray
+from meterhall.tsdb.block_set import BlockSet
+from meterhall.tsdb.block_writer import BlockWriter, Span, in_directory_order
+from meterhall.tsdb.disk import Disk
+from meterhall.tsdb.group import Group, GroupView
+from meterhall.tsdb.head import TenantHead
+from meterhall.tsdb.manifest import LogMark
+from meterhall.tsdb.owner import Owner
+from meterhall.tsdb.selection import StoredSelection
+from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.side import Slots
+from meterhall.tsdb.wal import NO_TIME, Log
+from meterhall.tsdb.wal_format import definition_frames
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """What one group showed: implements `selection.Part`, labels and all."""
+
+    head: TenantHead
+    group: Group
+    labels: Sequence[Labels]
+    view: GroupView
+
+    def narrowed(self, span: Span) -> "Frozen":
+        """The same series over a part of the time."""
+        view = self.view.narrowed(span.start_ms, span.end_ms - 1)
+        return Frozen(self.head, self.group, self.labels, view)
+
+    @property
+    def times_max(self) -> int:
+        """No series has more samples than this."""
+        return self.view.times_max
+
+    def read(self, pick: Slots) -> tuple[TimestampArray, ValueArray]:
+        """Samples of the series at these positions of `labels`."""
+        return self.view.read(pick)
+
+
+class Flush:
+    """One flush of everything before `end_ms`. Runs on the background thread."""
+
+    def __init__(
+        self,
+        log: Log,
+        blocks: BlockSet,
+        settings: StoreSettings,
+        disk: Disk,
+        check: Callable[[], None],
+    ) -> None:
+        """`check` may raise to stop the work; then everything is given back."""
+        self._log = log
+        self._blocks = blocks
+        self._settings = settings
+        self._disk = disk
+        self._check = check
+
+    def run(self, heads: Callable[[], Sequence[TenantHead]], end_ms: int, next_group: int) -> int:
+        """Returns how many samples were written. Raises OSError or StoreUnavailable.
+
+        `next_group` is above the number of every group that there is. A flush never ends before an
+        earlier one did: the mark would claim late samples between the two.
+        """
+        end_ms = max(end_ms, self._blocks.mark.time_ms)
+        segment = self._log.rotate()
+        frozen: list[Frozen] = []
+        written: list[int] = []
+        try:
+            for head in heads():
+                frozen += _freeze(head, end_ms)
+                self._redefine(head)
+            samples = sum(self._write(frozen, span, written) for span in self._spans(frozen))
+            # The barrier: the definitions in segment N must be on disk before older ones go.
+            self._log.submit(()).result()
+            mark = LogMark(segment, end_ms)
+            self._blocks.publish(written, mark=mark, next_group=next_group)
+        except BaseException:
+            self._blocks.discard(written)
+            for part in frozen:
+                with part.head.lock:
+                    part.group.abort_flush()
+            raise
+        for part in frozen:
+            with part.head.lock:
+                part.group.end_flush(end_ms)
+        for head in heads():
+            with head.lock:
+                head.drop_idle(end_ms)
+        self._log.drop_before(segment, end_ms)
+        _log.info("flush.done", blocks=len(written), samples=samples, before_ms=end_ms)
+        return samples
+
+    def _redefine(self, head: TenantHead) -> None:
+        with head.lock:
+            definitions = list(head.definitions())
+        for definition in definitions:
+            self._log.submit(definition_frames(definition))
+
+    def _write(self, frozen: Sequence[Frozen], span: Span, written: list[int]) -> int:
+        """Writes the span's block, if anything lies in it; returns its samples."""
+        sources: dict[Owner, list[Frozen]] = {}
+        for part in frozen:
+            here = part.narrowed(span)
+            if here.times_max:
+                sources.setdefault(part.head.tenant, []).append(here)
+        number, path = self._blocks.new_path()
+        samples = 0
+        with BlockWriter(path, span, self._disk, self._check) as writer:
+            for tenant in in_directory_order(list(sources)):
+                selection = StoredSelection([sources[tenant]], span.start_ms, span.end_ms - 1)
+                samples += writer.tenant(tenant, selection)
+            if writer.finish():
+                written.append(number)
+        return samples
+
+    def _spans(self, frozen: Iterable[Frozen]) -> list[Span]:
+        """Spans that samples touch: short near the head, merged ones for whole days long past."""
+        short, merged = self._settings.block_span_ms, self._settings.merged_span_ms
+        times = [np.unique(part.view.times // short) for part in frozen]
+        starts = np.unique(np.concatenate(times)) * short if times else np.empty(0, np.int64)
+        if len(starts) == 0:
+            return []
+        recent = int(starts[-1]) // merged * merged
+        spans = {
+            Span(start // merged * merged, start // merged * merged + merged)
+            if start < recent
+            else Span(start, start + short)
+            for start in starts.tolist()
+        }
+        return sorted(spans, key=lambda span: span.start_ms)
+
+
+def flush_before(heads: Sequence[TenantHead], settings: StoreSettings) -> int:
+    """Where a flush now would cut: the newest half span stays in the head. NO_TIME without samples."""
+    newest = max(
+        (group.time_max for head in heads for group in list(head.groups.values())),
+        default=NO_TIME,
+    )
+    if newest == NO_TIME:
+        return NO_TIME
+    span = settings.block_span_ms
+    return (newest - span // 2) // span * span
+
+
+def _freeze(head: TenantHead, end_ms: int) -> list[Frozen]:
+    parts = []
+    with head.lock:
+        for group in head.groups.values():
+            view = group.begin_flush(end_ms)
+            if view is not None:
+                labels = head.index.labels(group.series.tolist())
+                parts.append(Frozen(head, group, labels, view))
+    return parts

@@ -1,0 +1,433 @@
+"""One clock's series in the head: a matrix whose rows are timestamps and whose columns are series.
+
+A scrape is one row. Only the newest rows stay raw; when `raw_rows_max` are full, the oldest `seal_rows`
+are sealed into compressed pages of a few columns each. What does not fit on top goes to the side buffer
+(`side`): samples older than the newest row that match no raw row, and rows too sparse
+to be worth a matrix row. Reading merges all three.
+
+A *column* is a series' number in this group for ever; a *slot* is where it lies in the matrix
+now. Dropping idle series frees slots and never renumbers columns.
+
+Arrays that a view has seen are never rearranged: sealing, widening and trimming make new ones; only
+absent cells are filled in place. So a view stays valid without a lock. All else is guarded by
+the tenant's lock. Nothing here judges a sample; `head` does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
+from meterhall.tsdb.merging import Piece, clip, merge
+from meterhall.tsdb.pages import decode_page, encode_page
+from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.side import SideRow, SideRows, Slots, read_rows
+from meterhall.tsdb.wal import NO_TIME
+
+_PAGE_COLUMNS = 32
+_FIRST_ROWS = 8
+_NEVER = 2**63 - 1
+# A row is worth a matrix row while at least one cell in eight is filled on average.
+_SPARSE = 8
+_SPARSE_FREE_CELLS = 512
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sealed:
+    """Rows that left the raw matrix, as pages of `_PAGE_COLUMNS` columns each.
+
+    `places[slot]` is the column in the pages, or -1; None is the identity.
+    """
+
+    times: TimestampArray
+    pages: Sequence[bytes]
+    width: int
+    places: NDArray[np.int32] | None = None
+
+    def read(self, slots: Slots) -> ValueArray:
+        """Values of the slots, series by times; absent where a slot is younger than the rows."""
+        places = slots
+        if self.places is not None:
+            known = slots < len(self.places)
+            places = np.where(known, self.places[np.where(known, slots, 0)], -1)
+        out = np.full((len(slots), len(self.times)), ABSENT)
+        page_of = places // _PAGE_COLUMNS
+        inside = (places >= 0) & (places < self.width)
+        for page in np.unique(page_of[inside]).tolist():
+            where = np.flatnonzero(inside & (page_of == page))
+            out[where] = self._decoded(page)[places[where] - page * _PAGE_COLUMNS]
+        return out
+
+    def moved(self, kept: Slots) -> "Sealed":
+        """The same rows after slots were renumbered: new slot i was `kept[i]`."""
+        places = kept
+        if self.places is not None:
+            inside = kept < len(self.places)
+            places = np.where(inside, self.places[np.where(inside, kept, 0)], -1)
+        places = np.where(places < self.width, places, -1)
+        return Sealed(self.times, self.pages, self.width, places.astype(np.int32))
+
+    def _decoded(self, page: int) -> ValueArray:
+        rows = len(self.times)
+        columns = min(_PAGE_COLUMNS, self.width - page * _PAGE_COLUMNS)
+        return decode_page(self.pages[page], np.full(columns, rows, np.int64)).reshape(-1, rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupView:
+    """Some slots of a group over a range of time, as they were when it was taken.
+
+    `raw` and `sides` hold only what lies in the range; `start_ms` and `end_ms` clip sealed rows.
+    """
+
+    slots: Slots
+    start_ms: int
+    end_ms: int
+    raw_times: TimestampArray
+    raw: ValueArray
+    sealed: Sequence[Sealed]
+    sides: Sequence[Sequence[SideRow]]
+
+    @property
+    def times_max(self) -> int:
+        """No series can have more samples than this."""
+        sealed = sum(len(each.times) for each in self.sealed)
+        return len(self.raw_times) + sealed + sum(map(len, self.sides))
+
+    @property
+    def times(self) -> TimestampArray:
+        """Every time at which some slot may have a sample; unordered, for planning."""
+        rows = np.concatenate([self.raw_times, *(each.times for each in self.sealed)])
+        rows = rows[(rows >= self.start_ms) & (rows <= self.end_ms)]
+        late = [time for side in self.sides for time, _ in side]
+        return np.concatenate([rows, np.array(late, np.int64)])
+
+    def narrowed(self, start_ms: int, end_ms: int) -> "GroupView":
+        """The same slots over a part of the range."""
+        first = int(np.searchsorted(self.raw_times, start_ms, "left"))
+        last = int(np.searchsorted(self.raw_times, end_ms, "right"))
+        return GroupView(
+            self.slots,
+            max(self.start_ms, start_ms),
+            min(self.end_ms, end_ms),
+            self.raw_times[first:last],
+            self.raw[first:last],
+            [each for each in self.sealed if _overlaps(each.times, start_ms, end_ms)],
+            [[row for row in side if start_ms <= row[0] <= end_ms] for side in self.sides],
+        )
+
+    def read(self, pick: Slots) -> Piece:
+        """Samples of the slots at these positions of `slots`."""
+        slots = self.slots[pick]
+        pieces = [
+            clip((each.times, each.read(slots)), self.start_ms, self.end_ms) for each in self.sealed
+        ]
+        if len(self.raw_times):
+            values = np.full((len(slots), len(self.raw_times)), ABSENT)
+            inside = np.flatnonzero(slots < self.raw.shape[1])
+            values[inside] = self.raw[:, slots[inside]].T
+            pieces.append((self.raw_times, values))
+        pieces += [read_rows(side, slots) for side in self.sides if side]
+        return merge(pieces, len(slots))
+
+
+class Group:
+    """Matrix, sealed pages and side buffer of one clock."""
+
+    def __init__(self, number: int, clock: str, settings: StoreSettings) -> None:
+        self.number = number
+        self.clock = clock
+        self.samples = 0
+        self.time_min = -NO_TIME - 1
+        self.time_max = NO_TIME
+        self._settings = settings
+        self._slot_of_column = np.empty(0, np.int32)
+        self._series = np.empty(0, np.int64)
+        self._last = np.empty(0, np.int64)
+        # Blocks with samples at or after this time have been asked for the slot's newest sample.
+        self._resolved = np.empty(0, np.int64)
+        self._raw_times = np.empty(_FIRST_ROWS, np.int64)
+        self._raw = np.empty((_FIRST_ROWS, 0), np.float64)
+        self._rows = 0
+        self._filled = 0
+        self._sealed: tuple[Sealed, ...] = ()
+        self._side = SideRows()
+        self._flushing = SideRows()
+        # Rows before `_frozen_ms` take no more samples; those before `_published_ms` are in blocks.
+        self._frozen_ms = NO_TIME
+        self._published_ms = NO_TIME
+        self._memo: tuple[Sealed, ValueArray] | None = None
+
+    @property
+    def columns(self) -> int:
+        """How many columns were ever given out."""
+        return len(self._slot_of_column)
+
+    @property
+    def width(self) -> int:
+        """How many series the group has now."""
+        return len(self._series)
+
+    @property
+    def series(self) -> Slots:
+        """The head's series number of each slot."""
+        return self._series
+
+    @property
+    def side_samples(self) -> int:
+        """How many samples wait in the side buffer."""
+        return self._side.samples
+
+    def unresolved(self, time_ms: int) -> bool:
+        """Whether some series may have a sample at or after a time in a block that was not asked."""
+        return self.width > 0 and int(self._resolved.max()) > time_ms
+
+    @property
+    def chunks(self) -> int:
+        """Sealed pages and the raw matrix, for statistics."""
+        return sum(len(each.pages) for each in self._sealed) + (self._rows > 0)
+
+    def add(self, series: Sequence[int]) -> int:
+        """New columns for these series numbers; returns the first, the others follow it."""
+        first, width = self.columns, self.width
+        slots = np.arange(width, width + len(series), dtype=np.int32)
+        self._slot_of_column = np.concatenate((self._slot_of_column, slots))
+        self._series = np.concatenate((self._series, np.asarray(series, np.int64)))
+        self._last = np.concatenate((self._last, np.full(len(series), NO_TIME)))
+        self._resolved = np.concatenate((self._resolved, np.full(len(series), _NEVER)))
+        return first
+
+    def restore(self, columns: Sequence[int], series: Sequence[int]) -> None:
+        """Columns with given numbers, from the log; gaps stay unused. A series may have several."""
+        slot_of_series = {number: slot for slot, number in enumerate(self._series.tolist())}
+        fresh = [number for number in dict.fromkeys(series) if number not in slot_of_series]
+        known = self.columns
+        first = self.width
+        self.add(fresh)
+        slot_of_series.update((number, first + at) for at, number in enumerate(fresh))
+        slots = np.full(max(known, max(columns, default=-1) + 1), -1, np.int32)
+        slots[:known] = self._slot_of_column[:known]
+        slots[np.asarray(columns, np.int64)] = [slot_of_series[number] for number in series]
+        self._slot_of_column = slots
+
+    def slots(self, columns: Slots) -> Slots:
+        """Where columns lie now; -1 where their series was dropped or never was."""
+        if len(columns) and int(columns.max()) >= self.columns:
+            inside = columns < self.columns
+            slots = np.full(len(columns), -1, np.int64)
+            slots[inside] = self._slot_of_column[columns[inside]]
+            return slots
+        return self._slot_of_column[columns].astype(np.int64)
+
+    def live_columns(self) -> tuple[Slots, Slots]:
+        """Columns that have a slot, and those slots."""
+        columns = np.flatnonzero(self._slot_of_column >= 0)
+        return columns, self._slot_of_column[columns].astype(np.int64)
+
+    def last(self, slots: Slots) -> TimestampArray:
+        """Newest known sample time of each slot, NO_TIME where there is none."""
+        return self._last[slots]
+
+    def unresolved_slots(self, slots: Slots, time_ms: int) -> Slots:
+        """Those of the slots for which `unresolved` holds."""
+        return slots[self._resolved[slots] > time_ms]
+
+    def resolve(self, slots: Slots, last: TimestampArray, time_ms: int) -> None:
+        """Learns the newest samples that blocks with any at or after `time_ms` hold of the slots."""
+        self._last[slots] = np.maximum(self._last[slots], last)
+        self._resolved[slots] = time_ms
+
+    def put(self, time_ms: int, slots: Slots, values: ValueArray) -> None:
+        """Stores samples that are known not to be there yet."""
+        if time_ms > self._newest_row() and time_ms >= self._frozen_ms and self._dense(len(slots)):
+            self._push(time_ms, slots, values)
+        elif time_ms >= self._frozen_ms and (row := self._raw_row(time_ms)) is not None:
+            self._widen()
+            self._raw[row, slots] = values
+        else:
+            self._side.put(time_ms, slots, values, self.width)
+        self._last[slots] = np.maximum(self._last[slots], time_ms)
+        self.time_max = max(self.time_max, time_ms)
+        self.time_min = min(self.time_min, time_ms)
+        self.samples += len(slots)
+
+    def existing(self, time_ms: int, slots: Slots) -> ValueArray:
+        """Values at one instant, ABSENT where the group holds none."""
+        values = np.full(len(slots), ABSENT)
+        row = self._raw_row(time_ms)
+        if row is not None:
+            inside = slots < self._raw.shape[1]
+            values[inside] = self._raw[row, slots[inside]]
+        else:
+            for sealed in self._sealed:
+                at = int(np.searchsorted(sealed.times, time_ms))
+                if at < len(sealed.times) and sealed.times[at] == time_ms:
+                    values = self._unsealed(sealed)[slots, at]
+        self._flushing.overlay(time_ms, slots, values)
+        self._side.overlay(time_ms, slots, values)
+        return values
+
+    def view(self, slots: Slots, start_ms: int, end_ms: int) -> GroupView:
+        """What the slots hold in a range, safe to read after the lock is released."""
+        row_start = max(start_ms, self._published_ms)
+        times = self._raw_times[: self._rows]
+        first = int(np.searchsorted(times, row_start, "left"))
+        last = int(np.searchsorted(times, end_ms, "right"))
+        sealed = [each for each in self._sealed if _overlaps(each.times, row_start, end_ms)]
+        return GroupView(
+            slots,
+            row_start,
+            end_ms,
+            times[first:last],
+            self._raw[first:last],
+            sealed,
+            [side.between(start_ms, end_ms) for side in (self._flushing, self._side)],
+        )
+
+    def begin_flush(self, end_ms: int) -> GroupView | None:
+        """Freezes what lies before `end_ms` and shows it; None where there is nothing.
+
+        From now on samples before `end_ms` go to the side buffer, so that none slips between the
+        block that is written and the rows that are dropped. Follow with end_flush or abort_flush.
+        """
+        self.abort_flush()
+        self._frozen_ms = max(self._frozen_ms, end_ms)
+        self._flushing = self._side.split_before(end_ms)
+        view = self.view(np.arange(self.width), NO_TIME, end_ms - 1)
+        return view if view.times_max else None
+
+    def end_flush(self, end_ms: int) -> None:
+        """Drops what begin_flush showed: it is in blocks now."""
+        self._flushing = SideRows()
+        self._published_ms = max(self._published_ms, end_ms)
+        self._sealed = tuple(each for each in self._sealed if each.times[-1] >= end_ms)
+        first = int(np.searchsorted(self._raw_times[: self._rows], end_ms, "left"))
+        self._rows -= first
+        self._raw_times = self._raw_times[first:].copy()
+        self._raw = self._raw[first:].copy()
+        self._filled = self._count_filled()
+        sealed = sum(len(each.times) * each.width for each in self._sealed)
+        self.samples = self._filled + sealed + self.side_samples
+        self.time_min = self._oldest()
+
+    def abort_flush(self) -> None:
+        """Takes back what begin_flush set apart; the rows stay frozen."""
+        self._side.absorb(self._flushing, self.width)
+
+    def idle_slots(self, before_ms: int) -> Slots:
+        """Slots without a sample in the head at or after `before_ms`, nor in the side buffer."""
+        used = self._last >= before_ms
+        self._side.mark_used(used)
+        return np.flatnonzero(~used)
+
+    def drop(self, slots: Slots) -> None:
+        """Forgets series; their columns stay unused for ever."""
+        keep = np.ones(self.width, np.bool_)
+        keep[slots] = False
+        kept = np.flatnonzero(keep)
+        renumber = np.full(self.width + 1, -1, np.int32)
+        renumber[kept] = np.arange(len(kept))
+        self._slot_of_column = renumber[self._slot_of_column]
+        self._series, self._last = self._series[kept], self._last[kept]
+        self._resolved = self._resolved[kept]
+        raw = np.full((len(self._raw), len(kept)), ABSENT)
+        inside = kept < self._raw.shape[1]
+        raw[:, inside] = self._raw[:, kept[inside]]
+        self._raw = raw
+        self._sealed = tuple(each.moved(kept) for each in self._sealed)
+        self._side.renumber(kept)
+        self._memo = None
+
+    def _newest_row(self) -> int:
+        if self._rows:
+            return int(self._raw_times[self._rows - 1])
+        return int(self._sealed[-1].times[-1]) if self._sealed else NO_TIME
+
+    def _oldest(self) -> int:
+        rows = [int(each.times[0]) for each in self._sealed[:1]]
+        rows += self._raw_times[: min(1, self._rows)].tolist()
+        oldest = max(min(rows), self._published_ms) if rows else -NO_TIME - 1
+        return min([oldest, *self._side.times])
+
+    def _raw_row(self, time_ms: int) -> int | None:
+        times = self._raw_times[: self._rows]
+        row = int(np.searchsorted(times, time_ms))
+        return row if row < self._rows and times[row] == time_ms else None
+
+    def _dense(self, count: int) -> bool:
+        cells = (self._rows + 1) * self.width
+        return cells <= _SPARSE_FREE_CELLS or (self._filled + count) * _SPARSE >= cells
+
+    def _push(self, time_ms: int, slots: Slots, values: ValueArray) -> None:
+        self._memo = None
+        if self._rows >= self._settings.raw_rows_max:
+            self._seal()
+        self._widen()
+        if self._rows == len(self._raw_times):
+            self._lengthen()
+        row = self._raw[self._rows]
+        if len(slots) < len(row):
+            row.fill(ABSENT)
+        row[slots] = values
+        early = self._side.pop(time_ms)
+        if early is not None:
+            row[early[0]] = early[1]
+        self._raw_times[self._rows] = time_ms
+        self._rows += 1
+        self._filled += len(slots)
+
+    def _widen(self) -> None:
+        """Gives every slot a matrix column, with some to spare where series trickle in."""
+        old = self._raw.shape[1]
+        if old >= self.width:
+            return
+        width = self.width if old == 0 else max(self.width, old + old // 8)
+        raw = np.full((len(self._raw), width), ABSENT)
+        raw[: self._rows, :old] = self._raw[: self._rows]
+        self._raw = raw
+
+    def _lengthen(self) -> None:
+        rows = min(max(2 * self._rows, _FIRST_ROWS), self._settings.raw_rows_max)
+        raw = np.empty((rows, self._raw.shape[1]), np.float64)
+        raw[: self._rows] = self._raw[: self._rows]
+        times = np.empty(rows, np.int64)
+        times[: self._rows] = self._raw_times[: self._rows]
+        self._raw, self._raw_times = raw, times
+
+    def _seal(self) -> None:
+        """Compresses the oldest raw rows, in pages of neighbouring columns."""
+        count = self._settings.seal_rows
+        self._widen()
+        matrix = np.ascontiguousarray(self._raw[:count, : self.width].T)
+        pages = [
+            encode_page(
+                matrix[first : first + _PAGE_COLUMNS].ravel(),
+                np.full(min(_PAGE_COLUMNS, self.width - first), count, np.int64),
+            )
+            for first in range(0, self.width, _PAGE_COLUMNS)
+        ]
+        sealed = Sealed(self._raw_times[:count].copy(), pages, self.width)
+        raw = np.full_like(self._raw, ABSENT)
+        raw[: self._rows - count] = self._raw[count : self._rows]
+        times = np.empty_like(self._raw_times)
+        times[: self._rows - count] = self._raw_times[count : self._rows]
+        self._sealed = (*self._sealed, sealed)
+        self._raw, self._raw_times, self._rows = raw, times, self._rows - count
+        self._filled = self._count_filled()
+
+    def _count_filled(self) -> int:
+        raw = self._raw[: self._rows, : self.width]
+        return int((raw.view(np.uint64) != ABSENT_BITS).sum())
+
+    def _unsealed(self, sealed: Sealed) -> ValueArray:
+        """All slots of sealed rows; remembered, because a re-sent page asks row after row."""
+        memo = self._memo
+        if memo is None or memo[0] is not sealed or len(memo[1]) != self.width:
+            memo = self._memo = (sealed, sealed.read(np.arange(self.width)))
+        return memo[1]
+
+
+def _overlaps(times: TimestampArray, start_ms: int, end_ms: int) -> bool:
+    return bool(times[-1] >= start_ms and times[0] <= end_ms)

@@ -1,0 +1,389 @@
+"""One tenant's recent samples: which series there are, and which samples are taken.
+
+The rules are contract 5.7 and 6.2. Per series:
+
+    newer than its newest sample            taken
+    a cell that holds the same bits         accepted, stored once
+    a cell that holds another value         refused: duplicate sample for timestamp …
+    an empty cell inside the window         taken (late)
+    an empty cell older than the window     refused: out of order sample
+
+and before that, too far ahead of the clock or older than the retention is out of bounds. Where a sample is
+not newer than what blocks hold, the blocks are asked.
+
+A ref is a group's number and a column in it. Groups' numbers are never used twice, nor are columns.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meterhall.model.labels import Labels
+from meterhall.model.matcher import Matcher
+from meterhall.model.samples import (
+    ABSENT_BITS,
+    OUT_OF_BOUNDS,
+    OUT_OF_ORDER,
+    TOO_FAR_AHEAD,
+    RefArray,
+    Rejection,
+    Row,
+    TimestampArray,
+    ValueArray,
+)
+from meterhall.tsdb.group import Group, GroupView
+from meterhall.tsdb.index import HeadIndex
+from meterhall.tsdb.matching import match
+from meterhall.tsdb.merging import runs
+from meterhall.tsdb.owner import Owner
+from meterhall.tsdb.refusals import duplicate
+from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.side import Slots
+from meterhall.tsdb.wal import NO_TIME
+from meterhall.tsdb.wal_format import Definition, GroupRow
+
+_COLUMN_BITS = 24
+_COLUMN_MASK = (1 << _COLUMN_BITS) - 1
+
+
+class Past(Protocol):
+    """What the head asks of a tenant's blocks."""
+
+    def newest_ms(self) -> int:
+        """No block has a sample of the tenant after this; NO_TIME where there is none at all."""
+        ...
+
+    def last_times(self, series: Sequence[Labels], since_ms: int) -> TimestampArray:
+        """Each series' newest sample in blocks, where that is at or after `since_ms`.
+
+        Elsewhere any time before `since_ms`, or NO_TIME.
+        """
+        ...
+
+    def values_at(self, series: Sequence[Labels], time_ms: int) -> ValueArray:
+        """Each series' value at one instant, ABSENT where there is none."""
+        ...
+
+
+@dataclass(slots=True)
+class Batch:
+    """What became of one append: verdicts, and the rows that the log must hold."""
+
+    accepted: int = 0
+    rejections: list[Rejection] = field(default_factory=list)
+    forgotten: list[int] = field(default_factory=list)
+    rows: list[GroupRow] = field(default_factory=list)
+    time_max: int = NO_TIME
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadPart:
+    """Series of one group that a selection found."""
+
+    labels: Sequence[Labels]
+    view: GroupView
+
+    @property
+    def times_max(self) -> int:
+        """No series of the part can have more samples than this."""
+        return self.view.times_max
+
+    def read(self, pick: Slots) -> tuple[TimestampArray, ValueArray]:
+        """Samples of the series at these positions of `labels`."""
+        return self.view.read(pick)
+
+
+class TenantHead:
+    """Groups and index of one tenant. Every method wants `lock` held, except where it says not."""
+
+    def __init__(
+        self, tenant: Owner, settings: StoreSettings, past: Past, next_group: Callable[[], int]
+    ) -> None:
+        self.tenant = tenant
+        self.lock = threading.RLock()
+        self.index = HeadIndex()
+        self.groups: dict[int, Group] = {}
+        self._settings = settings
+        self._past = past
+        self._next_group = next_group
+        self._group_of_clock: dict[str, Group] = {}
+        self._refs = np.empty(0, np.int64)
+        self._aliases: dict[int, int] = {}
+
+    def refs(self, series: Sequence[Labels]) -> RefArray | None:
+        """Refs of series that are all known; None where one is not."""
+        numbers = [self.index.find(labels) for labels in series]
+        return None if None in numbers else self._refs[np.asarray(numbers, np.int64)]
+
+    def intern(self, clock: str, series: Sequence[Labels]) -> tuple[RefArray, Definition | None]:
+        """Refs of the series, and what the log must define for those that are new."""
+        numbers: list[int] = []
+        fresh: list[int] = []
+        for labels in series:
+            number = self.index.find(labels)
+            if number is None:
+                number = self.index.add(labels)
+                fresh.append(number)
+            numbers.append(number)
+        definition = None
+        if fresh:
+            group = self._group(clock, len(fresh))
+            first = group.add(fresh)
+            columns = range(first, first + len(fresh))
+            self._set_refs(fresh, group.number, columns)
+            labels_of = self.index.labels(fresh)
+            definition = Definition(self.tenant, group.number, clock, columns, labels_of)
+        return self._refs[np.asarray(numbers, np.int64)], definition
+
+    def append(self, rows: Sequence[Row], now_ms: int) -> Batch:
+        """Judges and stores rows, in their order."""
+        for row in rows:
+            assert len(row.refs) == len(row.values), "a row with refs but no values: a caller's bug"
+        batch = Batch()
+        for row in rows:
+            reason = self._out_of_range(row.time_ms, now_ms)
+            if reason is not None:
+                _reject_all(batch, row, reason)
+                continue
+            for number, columns, values in _split(row):
+                group = self.groups.get(number)
+                if group is None:
+                    batch.forgotten.extend((columns + (number << _COLUMN_BITS)).tolist())
+                else:
+                    self._append(batch, group, row.time_ms, columns, values)
+        return batch
+
+    def define(self, definition: Definition) -> None:
+        """Restores columns from the log. Wants the newest definition first; they may repeat."""
+        group = self.groups.get(definition.group)
+        if group is None:
+            group = self.groups[definition.group] = Group(
+                definition.group, definition.clock, self._settings
+            )
+            self._group_of_clock.setdefault(definition.clock, group)
+        columns: list[int] = []
+        numbers: list[int] = []
+        fresh: dict[int, int] = {}
+        for column, labels in zip(definition.columns, definition.labels, strict=True):
+            number = self.index.find(labels)
+            if number is None:
+                number = self.index.add(labels)
+                fresh[number] = column
+            elif number not in fresh and (self._ref(number) >> _COLUMN_BITS) != group.number:
+                # The series came back after a rest and is in a newer group.
+                self._aliases[(group.number << _COLUMN_BITS) | column] = self._ref(number)
+                continue
+            columns.append(column)
+            numbers.append(number)
+        if fresh:
+            self._set_refs(list(fresh), group.number, list(fresh.values()))
+        group.restore(columns, numbers)
+
+    def replay(self, row: GroupRow) -> bool:
+        """Stores a row from the log, less what is there already; False for an unknown column."""
+        group = self.groups.get(row.group)
+        columns = row.columns
+        if group is None:
+            return False
+        if columns is None:
+            wide = np.arange(row.first, row.first + len(row.values), dtype=np.int64)
+        else:
+            wide = columns.astype(np.int64)
+        slots = group.slots(wide)
+        if row.time_ms > group.time_max and (slots >= 0).all():
+            group.put(row.time_ms, slots, row.values)
+            return True
+        return self._replay_slowly(group, row, wide, slots)
+
+    def forget_empty(self) -> None:
+        """Drops series without samples, after replay."""
+        for group in list(self.groups.values()):
+            self._drop(group, group.idle_slots(NO_TIME + 1))
+        self._aliases.clear()
+
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[HeadPart]:
+        """Series that pass and may have samples in the range, group by group."""
+        numbers = np.asarray(match(self.index, matchers).to_array(), np.uint32)
+        parts: list[HeadPart] = []
+        for group, slots in self._by_group(numbers):
+            if group.time_min > end_ms or group.time_max < start_ms:
+                continue
+            recent = slots[group.last(slots) >= start_ms]
+            if len(recent):
+                labels = self._labels(group, recent)
+                parts.append(HeadPart(labels, group.view(recent, start_ms, end_ms)))
+        return parts
+
+    def overlaps(self, start_ms: int, end_ms: int) -> bool:
+        """Whether any sample may lie in the range."""
+        return any(
+            group.time_min <= end_ms and group.time_max >= start_ms
+            for group in self.groups.values()
+        )
+
+    def definitions(self) -> Iterator[Definition]:
+        """What a fresh log segment must define so that older ones can go."""
+        for group in self.groups.values():
+            columns, slots = group.live_columns()
+            labels = self.index.labels(group.series[slots].tolist())
+            if labels:
+                yield Definition(self.tenant, group.number, group.clock, columns.tolist(), labels)
+
+    def drop_idle(self, before_ms: int) -> None:
+        """Forgets series whose samples are all in blocks, and groups without series."""
+        for group in list(self.groups.values()):
+            self._drop(group, group.idle_slots(before_ms))
+
+    def _append(
+        self, batch: Batch, group: Group, time_ms: int, columns: Slots, values: ValueArray
+    ) -> None:
+        slots = group.slots(columns)
+        if slots.min(initial=0) < 0:
+            gone = slots < 0
+            batch.forgotten.extend((columns[gone] + (group.number << _COLUMN_BITS)).tolist())
+            columns, values, slots = columns[~gone], values[~gone], slots[~gone]
+        if time_ms <= self._past.newest_ms() and group.unresolved(time_ms):
+            self._resolve(group, slots, time_ms)
+        batch.accepted += len(slots)
+        if time_ms <= group.time_max or time_ms <= self._past.newest_ms():
+            taken = self._judge(batch, group, time_ms, columns, values)
+            if not taken.all():
+                columns, values, slots = columns[taken], values[taken], slots[taken]
+        if len(slots):
+            group.put(time_ms, slots, values)
+            batch.rows.append(_group_row(group.number, time_ms, columns, values))
+            batch.time_max = max(batch.time_max, time_ms)
+
+    def _judge(
+        self, batch: Batch, group: Group, time_ms: int, columns: Slots, values: ValueArray
+    ) -> NDArray[np.bool_]:
+        """Which samples are to be stored; the others are there already, or refused."""
+        slots = group.slots(columns)
+        last = group.last(slots)
+        taken = last < time_ms
+        old = np.flatnonzero(~taken)
+        existing = self._existing(group, time_ms, slots[old])
+        bits = existing.view(np.uint64)
+        absent = bits == ABSENT_BITS
+        late = absent & (last[old] - time_ms <= self._settings.out_of_order_window_ms)
+        taken[old[late]] = True
+        refused = np.flatnonzero(~late & (absent | (bits != values[old].view(np.uint64))))
+        for index in refused.tolist():
+            at = int(old[index])
+            value = float(values[at])
+            reason = OUT_OF_ORDER
+            if not absent[index]:
+                reason = duplicate(time_ms, float(existing[index]), value)
+            ref = (group.number << _COLUMN_BITS) | int(columns[at])
+            batch.rejections.append(Rejection(ref, time_ms, value, reason))
+        batch.accepted -= len(refused)
+        return taken
+
+    def _existing(self, group: Group, time_ms: int, slots: Slots) -> ValueArray:
+        values = group.existing(time_ms, slots)
+        if time_ms <= self._past.newest_ms():
+            missing = np.flatnonzero(values.view(np.uint64) == ABSENT_BITS)
+            if len(missing):
+                labels = self._labels(group, slots[missing])
+                values[missing] = self._past.values_at(labels, time_ms)
+        return values
+
+    def _resolve(self, group: Group, slots: Slots, time_ms: int) -> None:
+        unknown = group.unresolved_slots(slots, time_ms)
+        if len(unknown):
+            last = self._past.last_times(self._labels(group, unknown), time_ms)
+            group.resolve(unknown, last, time_ms)
+
+    def _replay_slowly(self, group: Group, row: GroupRow, columns: Slots, slots: Slots) -> bool:
+        known = slots >= 0
+        complete = True
+        for at in np.flatnonzero(~known).tolist():
+            alias = self._aliases.get((group.number << _COLUMN_BITS) | int(columns[at]))
+            if alias is None:
+                complete = False
+                continue
+            value = row.values[at : at + 1]
+            number, column = alias >> _COLUMN_BITS, alias & _COLUMN_MASK
+            complete &= self.replay(GroupRow(number, row.time_ms, column, None, value))
+        slots, values = slots[known], row.values[known]
+        absent = group.existing(row.time_ms, slots).view(np.uint64) == ABSENT_BITS
+        if absent.any():
+            group.put(row.time_ms, slots[absent], values[absent])
+        return complete
+
+    def _out_of_range(self, time_ms: int, now_ms: int) -> str | None:
+        if time_ms > now_ms + self._settings.ahead_ms_max:
+            return TOO_FAR_AHEAD
+        if time_ms < now_ms - self._settings.retention_ms:
+            return OUT_OF_BOUNDS
+        return None
+
+    def _drop(self, group: Group, slots: Slots) -> None:
+        if len(slots):
+            self.index.remove(group.series[slots].tolist())
+            group.drop(slots)
+        if group.width == 0:
+            del self.groups[group.number]
+            if self._group_of_clock.get(group.clock) is group:
+                del self._group_of_clock[group.clock]
+
+    def _group(self, clock: str, fresh: int) -> Group:
+        """The clock's group, or a new one where it has no room for more columns."""
+        group = self._group_of_clock.get(clock)
+        if group is None or group.columns + fresh > _COLUMN_MASK:
+            group = Group(self._next_group(), clock, self._settings)
+            self.groups[group.number] = self._group_of_clock[clock] = group
+        return group
+
+    def _labels(self, group: Group, slots: Slots) -> list[Labels]:
+        return self.index.labels(group.series[slots].tolist())
+
+    def _by_group(self, numbers: NDArray[np.uint32]) -> Iterator[tuple[Group, Slots]]:
+        refs = np.sort(self._refs[numbers])
+        groups = refs >> _COLUMN_BITS
+        for first, last in runs(groups):
+            group = self.groups[int(groups[first])]
+            yield group, group.slots(refs[first:last] & _COLUMN_MASK)
+
+    def _ref(self, number: int) -> int:
+        return int(self._refs[number])
+
+    def _set_refs(self, numbers: Sequence[int], group: int, columns: Sequence[int]) -> None:
+        top = max(numbers) + 1
+        if top > len(self._refs):
+            refs = np.full(max(top, len(self._refs) * 5 // 4), -1, np.int64)
+            refs[: len(self._refs)] = self._refs
+            self._refs = refs
+        self._refs[np.asarray(numbers)] = (group << _COLUMN_BITS) | np.asarray(columns, np.int64)
+
+
+def _split(row: Row) -> Iterator[tuple[int, Slots, ValueArray]]:
+    """The row's samples, group by group."""
+    refs, values = row.refs, row.values
+    if len(refs) == 0:
+        return
+    groups = refs >> _COLUMN_BITS
+    if (groups == groups[0]).all():
+        yield int(groups[0]), refs & _COLUMN_MASK, values
+        return
+    for number in dict.fromkeys(groups.tolist()):
+        here = groups == number
+        yield number, refs[here] & _COLUMN_MASK, values[here]
+
+
+def _group_row(number: int, time_ms: int, columns: Slots, values: ValueArray) -> GroupRow:
+    first, count_ = int(columns[0]), len(columns)
+    if int(columns[-1]) - first == count_ - 1 and (np.diff(columns) == 1).all():
+        return GroupRow(number, time_ms, first, None, values)
+    return GroupRow(number, time_ms, 0, columns.astype(np.uint32), values)
+
+
+def _reject_all(batch: Batch, row: Row, reason: str) -> None:
+    batch.rejections.extend(
+        Rejection(ref, row.time_ms, value, reason)
+        for ref, value in zip(row.refs.tolist(), row.values.tolist(), strict=True)
+    )

@@ -1,0 +1,107 @@
+"""One tenant's samples in blocks: what reading and the head's rules ask of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from meterhall.model.labels import Labels
+from meterhall.model.matcher import Matcher
+from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
+from meterhall.tsdb.block import Block, TenantBlock
+from meterhall.tsdb.block_set import BlockSet
+from meterhall.tsdb.matching import Postings, match
+from meterhall.tsdb.owner import Owner
+from meterhall.tsdb.selection import Source, StoredSelection
+from meterhall.tsdb.wal import NO_TIME
+
+_EVER = (NO_TIME + 1, -NO_TIME - 2)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Implements `head.Past`, and the reader's way to blocks. Thread-safe."""
+
+    tenant: Owner
+    blocks: BlockSet
+
+    def newest_ms(self) -> int:
+        """No block has a sample of the tenant after this. A bound: any tenant's newest will do."""
+        return self.blocks.newest_ms()
+
+    def last_times(self, series: Sequence[Labels], since_ms: int) -> TimestampArray:
+        """Each series' newest sample in blocks, where that is at or after `since_ms`.
+
+        Newest blocks first: a series that was found is not looked for in blocks that end before.
+        """
+        newest = np.full(len(series), NO_TIME)
+        waiting = np.arange(len(series))
+        for block in sorted(self.blocks.blocks, key=_newest, reverse=True):
+            waiting = waiting[newest[waiting] < _newest(block)]
+            if _newest(block) < since_ms or len(waiting) == 0:
+                break
+            here = block.tenant(self.tenant)
+            if here is not None:
+                found = _last_times(here, [series[row] for row in waiting.tolist()])
+                newest[waiting] = np.maximum(newest[waiting], found)
+        return newest
+
+    def values_at(self, series: Sequence[Labels], time_ms: int) -> ValueArray:
+        """Each series' value at one instant."""
+        values = np.full(len(series), ABSENT)
+        for here in self._parts(time_ms, time_ms):
+            source, rows = _known(here, series, time_ms, time_ms)
+            selection = StoredSelection([source], time_ms, time_ms)
+            for group in selection.groups():
+                for row, value in zip(group.rows.tolist(), group.values[:, 0], strict=True):
+                    if value.view(np.uint64) != ABSENT_BITS:
+                        values[rows[selection.labels[row]]] = value
+        return values
+
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Iterator[Source]:
+        """One source for each block that may hold samples of the range."""
+        for here in self._parts(start_ms, end_ms):
+            numbers = np.asarray(match(here, matchers).to_array(), np.int64)
+            if len(numbers):
+                yield here.parts(numbers, start_ms, end_ms)
+
+    def indexes(self, start_ms: int, end_ms: int) -> Iterator[Postings]:
+        """The tenant's index in each block that may hold samples of the range."""
+        yield from self._parts(start_ms, end_ms)
+
+    def _parts(self, start_ms: int, end_ms: int) -> Iterator[TenantBlock]:
+        for block in self.blocks.blocks:
+            if block.overlaps(start_ms, end_ms):
+                here = block.tenant(self.tenant)
+                if here is not None:
+                    yield here
+
+
+def _newest(block: Block) -> int:
+    return block.footer.newest_ms
+
+
+def _last_times(here: TenantBlock, series: Sequence[Labels]) -> TimestampArray:
+    """Each series' newest sample in one block, NO_TIME where there is none."""
+    newest = np.full(len(series), NO_TIME)
+    source, rows = _known(here, series, *_EVER)
+    selection = StoredSelection([source], *_EVER)
+    for group in selection.groups():
+        present = group.values.view(np.uint64) != ABSENT_BITS
+        targets = [rows[selection.labels[row]] for row in group.rows.tolist()]
+        newest[targets] = np.where(present, group.times, NO_TIME).max(axis=1)
+    return newest
+
+
+def _known(
+    here: TenantBlock, series: Sequence[Labels], start_ms: int, end_ms: int
+) -> tuple[Source, dict[Labels, int]]:
+    """The series that a block has, as a source, and where each stands in `series`."""
+    numbers = []
+    rows: dict[Labels, int] = {}
+    for row, labels in enumerate(series):
+        number = here.find(labels)
+        if number is not None:
+            numbers.append(number)
+            rows[labels] = row
+    return here.parts(np.asarray(numbers, np.int64), start_ms, end_ms), rows

@@ -1,0 +1,150 @@
+"""The page codec: values of several series as one compressed piece, for the head and for blocks.
+
+Drawn in docs/formats/page.md. Each series has a class: constant (one number), integral (all values
+survive int64) or general. Integral and general values are two pcodec streams, series after series.
+Markers of staleness, absent cells and NaNs are kept as positions: one of them inside the values
+would double the page (measured). In the streams their place is taken by the value before them. Bits survive
+exactly.
+"""
+
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+from pcodec import ChunkConfig, DeltaSpec, standalone
+
+from meterhall.model.samples import ABSENT_BITS, NAN_BITS, STALE_BITS, ValueArray
+
+PAGE_VALUES_MAX = 65_536
+
+_HEADER = struct.Struct("<7I")
+_CONSTANT, _INTEGRAL, _GENERAL = 0, 1, 2
+# Kinds of cells that are kept as positions, in the order of their streams.
+_SPECIALS = (STALE_BITS, ABSENT_BITS, NAN_BITS)
+_CONFIG = ChunkConfig(compression_level=4, delta_spec=DeltaSpec.try_consecutive(1))
+
+Lengths = NDArray[np.int64]
+
+
+def encode_page(flat: ValueArray, lengths: Lengths) -> bytes:
+    """`flat` holds the series one after the other; `lengths` (each > 0) says where they end."""
+    count = len(lengths)
+    bits = flat.view(np.uint64)
+    # All three specials are NaNs, and most pages hold none: look closer only where there is one.
+    nans = np.isnan(flat)
+    if nans.any():
+        positions = [np.flatnonzero(bits == special) for special in _SPECIALS]
+        flat = _filled(flat, lengths, positions)
+        bits = flat.view(np.uint64)
+    else:
+        positions = [np.empty(0, np.int64)] * len(_SPECIALS)
+    starts = np.cumsum(lengths) - lengths
+    constant = np.logical_and.reduceat(bits == np.repeat(bits[starts], lengths), starts)
+    with np.errstate(invalid="ignore"):
+        whole = flat.astype(np.int64)
+    same = whole.astype(np.float64).view(np.uint64) == bits
+    integral = np.logical_and.reduceat(same, starts) & ~constant
+    classes = np.where(constant, _CONSTANT, np.where(integral, _INTEGRAL, _GENERAL))
+    spread = np.repeat(classes, lengths)
+    streams = [_numbers(where.astype(np.uint32)) for where in positions]
+    streams.append(_numbers(whole[spread == _INTEGRAL]))
+    streams.append(_numbers(flat[spread == _GENERAL]))
+    return b"".join(
+        (
+            _HEADER.pack(count, len(flat), *map(len, streams)),
+            classes.astype(np.uint8).tobytes(),
+            flat[starts[constant]].tobytes(),
+            *streams,
+        )
+    )
+
+
+def decode_page(page: bytes | memoryview, lengths: Lengths) -> ValueArray:
+    """The same flat array again; raises ValueError where the page does not fit `lengths`."""
+    count, total, *sizes = _HEADER.unpack_from(page)
+    if count != len(lengths) or total != int(lengths.sum()):
+        raise ValueError(f"page of {count} series, {total} values; {len(lengths)} series expected")
+    position = _HEADER.size
+    classes = np.frombuffer(page, np.uint8, count, position)
+    position += count
+    constants = np.frombuffer(page[position:], "<f8", int((classes == _CONSTANT).sum()))
+    position += constants.nbytes
+    streams: list[bytes] = []
+    for size in sizes:
+        streams.append(bytes(page[position : position + size]))
+        position += size
+    flat = _spread(classes, lengths, constants, streams[-2:])
+    bits = flat.view(np.uint64)
+    for special, stream in zip(_SPECIALS, streams, strict=False):
+        if stream:
+            bits[standalone.simple_decompress(stream)] = special
+    return flat
+
+
+def _spread(
+    classes: NDArray[np.uint8], lengths: Lengths, constants: ValueArray, streams: list[bytes]
+) -> ValueArray:
+    """Values of all classes, each in its place."""
+    integral, general = streams
+    if len(constants) == 0 and not integral:
+        return np.asarray(standalone.simple_decompress(general), np.float64)
+    if len(constants) == 0 and not general:
+        return np.asarray(standalone.simple_decompress(integral), np.float64)
+    flat = np.empty(int(lengths.sum()), np.float64)
+    if (lengths == lengths[0]).all():
+        lines = flat.reshape(len(lengths), -1)
+        lines[classes == _CONSTANT] = constants[:, None]
+        for kind, stream in ((_INTEGRAL, integral), (_GENERAL, general)):
+            if stream:
+                numbers = standalone.simple_decompress(stream)
+                lines[classes == kind] = numbers.reshape(-1, lines.shape[1])
+        return flat
+    spread = np.repeat(classes, lengths)
+    flat[spread == _CONSTANT] = np.repeat(constants, lengths[classes == _CONSTANT])
+    if integral:
+        flat[spread == _INTEGRAL] = standalone.simple_decompress(integral)
+    if general:
+        flat[spread == _GENERAL] = standalone.simple_decompress(general)
+    return flat
+
+
+def _numbers(values: NDArray[np.generic]) -> bytes:
+    if len(values) == 0:
+        return b""
+    return bytes(standalone.simple_compress(np.ascontiguousarray(values), _CONFIG))
+
+
+def _filled(flat: ValueArray, lengths: Lengths, positions: list[NDArray[np.int64]]) -> ValueArray:
+    """Special cells replaced by the value before them in their series, else by the first after."""
+    valid = np.ones(len(flat), np.bool_)
+    for where in positions:
+        valid[where] = False
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    index = np.where(valid, np.arange(len(flat)), -1)
+    np.maximum.accumulate(index, out=index)
+    # A cell that found only an earlier series' value takes the first value of its own.
+    after = np.where(valid, np.arange(len(flat)), len(flat))
+    after = np.minimum.accumulate(after[::-1])[::-1]
+    own = np.repeat(starts, lengths)
+    index = np.where(index < own, after, index)
+    empty = index >= np.repeat(ends, lengths)
+    index[empty] = 0
+    filled = flat[index]
+    filled[empty] = 0.0
+    return filled
+
+
+def encode_numbers(values: NDArray[np.int64] | NDArray[np.uint32]) -> bytes:
+    """Whole numbers, compressed: clocks and the index's columns. Empty for none."""
+    return _numbers(values)
+
+
+def decode_numbers(data: bytes | memoryview, count: int) -> NDArray[np.int64]:
+    """`count` whole numbers again; raises ValueError where there are not as many."""
+    if count == 0:
+        return np.empty(0, np.int64)
+    values = np.asarray(standalone.simple_decompress(bytes(data)), np.int64)
+    if len(values) != count:
+        raise ValueError(f"{len(values)} numbers, want {count}")
+    return values

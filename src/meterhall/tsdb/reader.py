@@ -1,0 +1,80 @@
+"""One tenant's `SeriesReader`: matchers over the head and the blocks, and the union of both."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from meterhall.model.labels import Labels
+from meterhall.model.matcher import Matcher
+from meterhall.ports.series import MatcherSets
+from meterhall.tsdb.head import TenantHead
+from meterhall.tsdb.history import History
+from meterhall.tsdb.matching import Postings
+from meterhall.tsdb.selection import Source, StoredSelection
+
+
+@dataclass(frozen=True, slots=True)
+class TenantReader:
+    """Implements `ports.series.SeriesReader`.
+
+    The head is always read before the blocks: a flush publishes a block before it trims the head, so that a
+    sample may be seen twice (and is merged) but never missed.
+    """
+
+    head: TenantHead
+    history: History
+
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> StoredSelection:
+        """Series that pass all matchers and may have samples in the range."""
+        start_ms, end_ms = _int64(start_ms), _int64(end_ms)
+        return StoredSelection(self._sources(matchers, start_ms, end_ms), start_ms, end_ms)
+
+    def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
+        """Label sets of the union, sorted."""
+        return sorted(self._found(sets, start_ms, end_ms))
+
+    def label_names(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
+        """Sorted label names; of all series where `sets` is empty."""
+        if sets:
+            found = self._found(sets, start_ms, end_ms)
+            return sorted({name for labels in found for name, _ in labels})
+        return sorted(self._union(start_ms, end_ms, lambda index: index.names()))
+
+    def label_values(self, name: str, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
+        """Sorted values of one label; of all series where `sets` is empty."""
+        if sets:
+            found = self._found(sets, start_ms, end_ms)
+            return sorted({value for labels in found for key, value in labels if key == name})
+        return sorted(self._union(start_ms, end_ms, lambda index: index.values(name)))
+
+    def _found(self, sets: MatcherSets, start_ms: int, end_ms: int) -> set[Labels]:
+        return {
+            labels
+            for matchers in sets
+            for source in self._sources(matchers, start_ms, end_ms)
+            for part in source
+            for labels in part.labels
+        }
+
+    def _sources(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Iterable[Source]:
+        with self.head.lock:
+            parts = self.head.select(matchers, start_ms, end_ms)
+        yield parts
+        yield from self.history.select(matchers, start_ms, end_ms)
+
+    def _union(
+        self, start_ms: int, end_ms: int, texts: Callable[[Postings], Iterable[str]]
+    ) -> set[str]:
+        """Texts of every index that may hold samples of the range."""
+        start_ms, end_ms = _int64(start_ms), _int64(end_ms)
+        found: set[str] = set()
+        with self.head.lock:
+            if self.head.overlaps(start_ms, end_ms):
+                found.update(texts(self.head.index))
+        for index in self.history.indexes(start_ms, end_ms):
+            found.update(texts(index))
+        return found
+
+
+def _int64(time_ms: int) -> int:
+    """The nearest time that an array can be compared with; "all time" may be given as any number."""
+    return max(-(2**62), min(time_ms, 2**62))

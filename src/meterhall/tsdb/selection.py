@@ -1,0 +1,121 @@
+"""Reading: what the head and the blocks hold of some series, as matrices with one clock each.
+
+A *part* is the series of one clock in one source. Series that share their clock in every source share it in
+the answer; each is a row of exactly one group. Nothing is decoded before `groups` is iterated, and
+then clock by clock.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meterhall.model.labels import Labels
+from meterhall.model.samples import SeriesGroup
+from meterhall.tsdb.merging import Piece, clip, drop_empty_times, is_full, merge, runs
+
+Positions = NDArray[np.int64]
+
+
+class Part(Protocol):
+    """Series of one clock in one source."""
+
+    @property
+    def labels(self) -> Sequence[Labels]: ...
+
+    @property
+    def times_max(self) -> int:
+        """No series of the part can have more samples than this in the range."""
+        ...
+
+    def read(self, pick: Positions) -> Piece:
+        """Samples of the series at these positions of `labels`."""
+        ...
+
+
+# The parts of one source hold each label set once.
+Source = Sequence[Part]
+
+
+class StoredSelection:
+    """Implements `ports.series.Selection` over sources. Times are clipped to the range."""
+
+    def __init__(self, sources: Iterable[Source], start_ms: int, end_ms: int) -> None:
+        self._sources = [source for source in sources if source]
+        self._range = (start_ms, end_ms)
+        self._labels: list[Labels]
+        self._rows: list[list[Positions]]
+        if len(self._sources) == 1:
+            self._labels = [labels for part in self._sources[0] for labels in part.labels]
+            ends = np.cumsum([len(part.labels) for part in self._sources[0]])
+            self._rows = [np.split(np.arange(len(self._labels)), ends[:-1])]
+        else:
+            numbers: dict[Labels, int] = {}
+            self._rows = [
+                [_numbered(numbers, part.labels) for part in source] for source in self._sources
+            ]
+            self._labels = list(numbers)
+        self._part_of, self._place_of = self._tables()
+
+    @property
+    def labels(self) -> Sequence[Labels]:
+        """Each label set once."""
+        return self._labels
+
+    @property
+    def samples_max(self) -> int:
+        """A bound on the samples that `groups` yields."""
+        return sum(len(part.labels) * part.times_max for source in self._sources for part in source)
+
+    def groups(self) -> Iterator[SeriesGroup]:
+        """The samples, clock by clock."""
+        for rows in self.clocks():
+            times, values = drop_empty_times(self.read(rows))
+            if len(times):
+                values = np.ascontiguousarray(values)
+                yield SeriesGroup(rows, times, values, is_full(values))
+
+    def clocks(self) -> Iterator[Positions]:
+        """Positions in `labels` of the series that share their clock everywhere, clock by clock."""
+        key = self.clock_keys()
+        order = np.argsort(key, kind="stable")
+        for first, last in runs(key[order]):
+            yield order[first:last]
+
+    def clock_keys(self) -> Positions:
+        """A number for each series; equal where two share their clock in every source."""
+        key = np.zeros(len(self._labels), np.int64)
+        for parts, source in zip(self._part_of, self._sources, strict=True):
+            _, key = np.unique(key * (len(source) + 1) + parts + 1, return_inverse=True)
+        return key
+
+    def read(self, rows: Positions) -> Piece:
+        """Samples of series that share their clock."""
+        pieces = []
+        for source, parts, places in zip(self._sources, self._part_of, self._place_of, strict=True):
+            number = int(parts[rows[0]])
+            if number >= 0:
+                pieces.append(clip(source[number].read(places[rows]), *self._range))
+        return merge(pieces, len(rows))
+
+    def _tables(self) -> tuple[list[Positions], list[Positions]]:
+        """For each source: the part of each series (-1 for none), and its place there."""
+        part_of: list[Positions] = []
+        place_of: list[Positions] = []
+        for rows in self._rows:
+            parts = np.full(len(self._labels), -1, np.int64)
+            places = np.zeros(len(self._labels), np.int64)
+            for number, here in enumerate(rows):
+                parts[here] = number
+                places[here] = np.arange(len(here))
+            part_of.append(parts)
+            place_of.append(places)
+        return part_of, place_of
+
+
+def _numbered(numbers: dict[Labels, int], labels: Sequence[Labels]) -> Positions:
+    """The number of each label set, given out in order of appearance."""
+    return np.fromiter(
+        (numbers.setdefault(each, len(numbers)) for each in labels), np.int64, len(labels)
+    )

@@ -1,0 +1,39 @@
+"""The store's settings, with safe defaults and units in the names."""
+
+from dataclasses import dataclass
+
+_MINUTE_MS = 60_000
+_HOUR_MS = 60 * _MINUTE_MS
+_DAY_MS = 24 * _HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """What an operator may tune.
+
+    `block_span_ms` is the length of a fresh block, `merged_span_ms` that of a merged one and a
+    multiple of it. `head_samples_max` starts a flush of what is flushable before its time;
+    `side_samples_max` does so for late samples alone. `log_pending_bytes_max` is how far appends may
+    run ahead of the disk before they wait.
+    """
+
+    retention_ms: int = 365 * _DAY_MS
+    out_of_order_window_ms: int = 2 * _HOUR_MS
+    ahead_ms_max: int = 10 * _MINUTE_MS
+    block_span_ms: int = 2 * _HOUR_MS
+    merged_span_ms: int = _DAY_MS
+    log_segment_bytes: int = 64 << 20
+    log_pending_bytes_max: int = 64 << 20
+    log_retry_s: float = 0.2
+    raw_rows_max: int = 64
+    seal_rows: int = 40
+    head_samples_max: int = 30_000_000
+    side_samples_max: int = 2_000_000
+    page_cache_bytes: int = 128 << 20
+    index_cache_bytes: int = 256 << 20
+    maintain_interval_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        assert 0 < self.seal_rows < self.raw_rows_max
+        assert self.block_span_ms > 0
+        assert self.merged_span_ms % self.block_span_ms == 0

@@ -1,0 +1,141 @@
+"""The embedded store: one directory, one process, many tenants. Implements `ports.store.Store`.
+
+append → TenantHead judges and stores → frame → Log (group commit) → `durable`
+select → head first, then blocks → merged by clock
+background → flush the head to blocks, merge blocks, drop what is past retention, truncate the log
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from meterhall.model.labels import Labels
+from meterhall.model.samples import RefArray, Row
+from meterhall.model.tenant import Tenant
+from meterhall.ports.append import Appended
+from meterhall.ports.clock import Clock
+from meterhall.ports.store import HeadStats
+from meterhall.tsdb import filenames
+from meterhall.tsdb.block_set import BlockSet
+from meterhall.tsdb.disk import Disk
+from meterhall.tsdb.head import TenantHead
+from meterhall.tsdb.history import History
+from meterhall.tsdb.lock import DirectoryLock
+from meterhall.tsdb.owner import Owner
+from meterhall.tsdb.reader import TenantReader
+from meterhall.tsdb.replay import replay
+from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.statistics import head_stats
+from meterhall.tsdb.tenants import TenantTable
+from meterhall.tsdb.upkeep import Upkeep
+from meterhall.tsdb.wal import Log
+from meterhall.tsdb.wal_format import Kind, definition_frames, encode_samples, frame
+
+
+@dataclass(frozen=True, slots=True)
+class TenantWriter:
+    """Implements `ports.append.SampleWriter`."""
+
+    head: TenantHead
+    log: Log
+    clock: Clock
+
+    def intern(self, clock: str, series: Sequence[Labels]) -> RefArray:
+        """A ref for each label set. Raises StoreUnavailable when the log cannot take new ones."""
+        with self.head.lock:
+            known = self.head.refs(series)
+        if known is not None:
+            return known
+        self.log.check()
+        with self.head.lock:
+            refs, definition = self.head.intern(clock, series)
+            if definition is not None:
+                self.log.submit(definition_frames(definition))
+        return refs
+
+    def append(self, rows: Sequence[Row]) -> Appended:
+        """Takes rows as one unit. Raises StoreUnavailable when the log cannot take it."""
+        self.log.check()
+        now_ms = self.clock.now_ms()
+        with self.head.lock:
+            batch = self.head.append(rows, now_ms)
+            frames = [frame(Kind.SAMPLES, encode_samples(batch.rows))] if batch.rows else []
+            durable: Future[None] = self.log.submit(frames, batch.time_max)
+        return Appended(batch.accepted, batch.rejections, batch.forgotten, durable)
+
+
+class EmbeddedStore:
+    """Opens a directory, making it where it is not there.
+
+    Raises StoreLocked where another process holds it. Damage inside never fails the start.
+    """
+
+    def __init__(
+        self, directory: Path, settings: StoreSettings, clock: Clock, disk: Disk | None = None
+    ) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._clock = clock
+        self._disk = disk or Disk()
+        self._closed = False
+        self._disk.make_directories(directory, filenames.DIRECTORIES)
+        self._lock = DirectoryLock(directory)
+        try:
+            self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def reader(self, tenant: Tenant) -> TenantReader:
+        """Raises BadInput for a tenant that the control plane cannot have issued."""
+        head = self._head(tenant)
+        return TenantReader(head, History(head.tenant, self._blocks))
+
+    def writer(self, tenant: Tenant) -> TenantWriter:
+        """Raises BadInput for a tenant that the control plane cannot have issued."""
+        return TenantWriter(self._head(tenant), self._wal, self._clock)
+
+    def head_stats(self, tenant: Tenant, limit: int) -> HeadStats:
+        """Counts over the tenant's recent series."""
+        return head_stats(self._head(tenant), limit)
+
+    def close(self) -> None:
+        """Waits for appends in hand, makes everything durable, releases the directory."""
+        if self._closed:
+            return
+        self._closed = True
+        self._upkeep.stop()
+        self._wal.close()
+        self._lock.release()
+
+    def maintain(self) -> None:
+        """One round of upkeep now: flush, merge and retention as far as they are due.
+
+        The background thread does the same. Raises OSError or StoreUnavailable where the disk refuses.
+        """
+        self._upkeep.turn(self._tenants)
+
+    def flush(self, end_ms: int) -> int:
+        """Moves samples before `end_ms` to blocks now, due or not; returns how many."""
+        return self._upkeep.flush(self._tenants, end_ms)
+
+    def _head(self, tenant: Tenant) -> TenantHead:
+        return self._tenants.head(Owner(tenant.region, tenant.project))
+
+    def _open(self) -> None:
+        for path in filenames.temporary_paths(self._directory):
+            self._disk.unlink(path)
+        self._blocks = BlockSet(self._directory, self._settings, self._disk)
+        self._tenants = TenantTable(self._settings, self._blocks)
+        replayed = replay(self._directory, self._disk)
+        self._tenants.restore(replayed)
+        self._wal = Log(
+            self._directory,
+            self._settings,
+            self._disk,
+            replayed.segments,
+            self._blocks.mark.segment,
+        )
+        self._upkeep = Upkeep(self._wal, self._blocks, self._settings, self._disk, self._clock)
+        self._upkeep.start(self._tenants)

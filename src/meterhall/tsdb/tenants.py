@@ -1,0 +1,84 @@
+"""The tenants of a store: a head for each, made on first use or from the log."""
+
+import re
+import threading
+from collections.abc import Sequence
+from itertools import count
+
+import structlog
+
+from meterhall.model.errors import BadInput
+from meterhall.telemetry.metrics import QUARANTINED
+from meterhall.tsdb.block_set import BlockSet
+from meterhall.tsdb.head import TenantHead
+from meterhall.tsdb.history import History
+from meterhall.tsdb.owner import Owner
+from meterhall.tsdb.replay import Replayed
+from meterhall.tsdb.settings import StoreSettings
+
+_log = structlog.get_logger()
+
+# Identifiers that the control plane issues. They name no file, but nothing else may get in either.
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")  # noqa: TID251 - our own pattern, not a user's
+
+
+class TenantTable:
+    """Heads by tenant, and the one counter of group numbers. Thread-safe."""
+
+    def __init__(self, settings: StoreSettings, blocks: BlockSet) -> None:
+        self._settings = settings
+        self._blocks = blocks
+        self._heads: dict[Owner, TenantHead] = {}
+        self._numbers = count(1)
+        self._lock = threading.Lock()
+
+    def head(self, tenant: Owner) -> TenantHead:
+        """The tenant's head; raises BadInput for one that the control plane cannot have issued."""
+        head = self._heads.get(tenant)
+        if head is None:
+            for text in (tenant.region, tenant.project):
+                if not _IDENTIFIER.fullmatch(text):
+                    raise BadInput(f"not an identifier: {text!r}")
+            made = TenantHead(
+                tenant, self._settings, History(tenant, self._blocks), self.next_group
+            )
+            with self._lock:
+                head = self._heads.setdefault(tenant, made)
+        return head
+
+    def heads(self) -> Sequence[TenantHead]:
+        """Every head that there is."""
+        with self._lock:
+            return list(self._heads.values())
+
+    def next_group(self) -> int:
+        """A group number that was never used, in this process or in the log."""
+        with self._lock:
+            return next(self._numbers)
+
+    def restore(self, replayed: Replayed) -> None:
+        """Puts the log's definitions and samples back, less what the manifest says is in blocks."""
+        newest = self._blocks.next_group
+        mark = self._blocks.mark
+        head_of: dict[int, TenantHead] = {}
+        # Newest first: a series that came back after a rest belongs to its latest group.
+        for definition in reversed(replayed.definitions):
+            head = self.head(definition.tenant)
+            head.define(definition)
+            head_of[definition.group] = head
+            newest = max(newest, definition.group)
+        unknown = 0
+        for segment, rows in replayed.rows():
+            for row in rows:
+                newest = max(newest, row.group)
+                if segment < mark.segment and row.time_ms < mark.time_ms:
+                    continue
+                owner = head_of.get(row.group)
+                if owner is None or not owner.replay(row):
+                    unknown += 1
+        for head in self.heads():
+            head.forget_empty()
+        self._numbers = count(newest + 1)
+        if unknown:
+            QUARANTINED.inc(unknown)
+            _log.error("wal.rows_without_definition", rows=unknown)

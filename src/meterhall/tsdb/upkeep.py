@@ -1,0 +1,124 @@
+"""The background thread: flush, merge, retention, one step after the other, for as long as the store is open.
+
+Errors of the disk are logged and tried again at the next turn; appends and queries go on meanwhile.
+"""
+
+import threading
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+from meterhall.model.errors import StoreUnavailable
+from meterhall.ports.clock import Clock
+from meterhall.telemetry.metrics import HEAD_SERIES
+from meterhall.tsdb.block_format import DamagedError
+from meterhall.tsdb.block_set import BlockSet
+from meterhall.tsdb.compact import merge_blocks, plan
+from meterhall.tsdb.disk import Disk
+from meterhall.tsdb.flush import Flush, flush_before
+from meterhall.tsdb.head import TenantHead
+from meterhall.tsdb.retention import drop_expired
+from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.wal import Log
+
+_log = structlog.get_logger()
+
+
+class _Stopped(Exception):
+    """The work in hand is given up; the log still has all of it."""
+
+
+class Tenants(Protocol):
+    """What the upkeep asks of the store."""
+
+    def heads(self) -> Sequence[TenantHead]:
+        """Every tenant's head."""
+        ...
+
+    def next_group(self) -> int:
+        """A group number that was never used."""
+        ...
+
+
+class Upkeep:
+    """`turn` does what is due; `start` and `stop` run it on a thread."""
+
+    def __init__(
+        self,
+        log: Log,
+        blocks: BlockSet,
+        settings: StoreSettings,
+        disk: Disk,
+        clock: Clock,
+    ) -> None:
+        self._log = log
+        self._blocks = blocks
+        self._settings = settings
+        self._clock = clock
+        self._disk = disk
+        self._flush = Flush(log, blocks, settings, disk, self._check)
+        self._stopping = threading.Event()
+        self._turning = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def start(self, tenants: Tenants) -> None:
+        """Begins to turn every `maintain_interval_s`."""
+        self._thread = threading.Thread(
+            target=self._run, args=(tenants,), name="tsdb-upkeep", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread; work in hand is given up and given back."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def turn(self, tenants: Tenants) -> None:
+        """One round: drop what is past retention, flush if due, merge what is due.
+
+        Raises OSError or StoreUnavailable where the disk refuses.
+        """
+        with self._turning:
+            # First what gives space back, for the rest may need it.
+            drop_expired(self._blocks, self._clock.now_ms() - self._settings.retention_ms)
+            HEAD_SERIES.set(sum(len(head.index) for head in tenants.heads()))
+            end_ms = flush_before(tenants.heads(), self._settings)
+            if self._flush_is_due(tenants.heads(), end_ms):
+                self._flush.run(tenants.heads, end_ms, tenants.next_group())
+            while blocks := plan(self._blocks.blocks, self._settings, self._blocks.mark.time_ms):
+                if merge_blocks(blocks, self._blocks, self._disk, self._check) is None:
+                    break
+
+    def flush(self, tenants: Tenants, end_ms: int) -> int:
+        """Flushes everything before `end_ms` now; returns how many samples."""
+        with self._turning:
+            return self._flush.run(tenants.heads, end_ms, tenants.next_group())
+
+    def _flush_is_due(self, heads: Sequence[TenantHead], end_ms: int) -> bool:
+        """When the cut has moved on and leaves something behind, or too much waits behind it."""
+        groups = [group for head in heads for group in list(head.groups.values())]
+        behind = [group for group in groups if group.time_min < end_ms]
+        if not behind:
+            return False
+        if end_ms > self._blocks.mark.time_ms:
+            return True
+        late = sum(group.side_samples for group in behind)
+        passed = sum(group.samples for group in behind if group.time_max < end_ms)
+        return late >= self._settings.side_samples_max or passed >= self._settings.head_samples_max
+
+    def _check(self) -> None:
+        if self._stopping.is_set():
+            raise _Stopped
+
+    def _run(self, tenants: Tenants) -> None:
+        while not self._stopping.wait(self._settings.maintain_interval_s):
+            try:
+                self.turn(tenants)
+            except _Stopped:
+                return
+            except (OSError, StoreUnavailable, DamagedError) as error:
+                _log.warning("upkeep.failed", reason=str(error))
+            except Exception:  # noqa: BLE001 - a bug here must not end flushing for good
+                _log.exception("upkeep.bug")

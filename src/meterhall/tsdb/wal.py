@@ -1,0 +1,295 @@
+"""The write-ahead log: one for all tenants, with group commit.
+
+Appends hand their frames to `submit` and get the future of the batch that they joined. One committer thread
+takes everything that waits, writes it with one call, syncs once, and completes the batch's future. What was in
+the batch is on disk then, and so is everything submitted before it.
+
+When the disk refuses (full, I/O error), the batch's future fails with StoreUnavailable, but the frames
+are kept: their samples are already visible to readers, and a sender that repeats them would find
+them "already there". So the kept frames go to disk first, before anything new is taken. Until then `check`
+raises. A half-written batch is cut away; after a failed sync nobody can say what the file holds (Linux
+drops the dirty pages), so the kept frames go to a new segment. Replaying a sample twice stores it once.
+"""
+
+import contextlib
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import structlog
+
+from meterhall.model.errors import StoreUnavailable
+from meterhall.telemetry.metrics import WAL_BYTES, WAL_FSYNC_SECONDS
+from meterhall.tsdb import filenames
+from meterhall.tsdb.disk import Disk
+from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.wal_format import segment_header
+
+_log = structlog.get_logger()
+
+# A segment that holds no samples is older than everything.
+NO_TIME = -(2**63)
+
+
+def _promise() -> Future[None]:
+    """A future that cannot be cancelled: a client that goes away must not upset the committer."""
+    future: Future[None] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What the committer takes next; all who wait for it share its future."""
+
+    frames: list[bytes] = field(default_factory=list)
+    bytes: int = 0
+    time_max: int = NO_TIME
+    wanted: bool = False
+    new_segment: bool = False
+    future: Future[None] = field(default_factory=_promise)
+
+
+@dataclass(slots=True)
+class Segment:
+    """A segment on disk: its size, and the newest sample time in it."""
+
+    number: int
+    bytes: int = 0
+    time_max: int = NO_TIME
+
+
+@dataclass(slots=True)
+class _Open:
+    """The segment that is written to. `handle` is None until the first batch after a fault."""
+
+    segment: Segment
+    handle: int | None = None
+
+
+@dataclass(slots=True)
+class _Debt:
+    """Frames whose commit failed, and that must be on disk before anything new is."""
+
+    frames: list[bytes] = field(default_factory=list)
+    time_max: int = NO_TIME
+
+
+class Log:
+    """Segments on disk and the thread that writes them. Thread-safe."""
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: StoreSettings,
+        disk: Disk,
+        segments: Sequence[Segment] = (),
+        number_min: int = 1,
+    ) -> None:
+        """Continues after `segments`, which replay has read, in a segment of its own.
+
+        Its number is at least `number_min`, the manifest's mark: where all segments are gone, a new one
+        must not be taken for one whose samples are in blocks.
+        """
+        self._directory = directory / filenames.WAL_DIRECTORY
+        self._settings = settings
+        self._disk = disk
+        self._old = list(segments)
+        number = self._old[-1].number + 1 if self._old else 1
+        self._open = _Open(Segment(max(number, number_min)))
+        self._debt = _Debt()
+        self._next = _Batch()
+        self._fault: str | None = None
+        self._closing = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="wal-committer", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raises StoreUnavailable while the disk refuses; waits while the log is far behind."""
+        with self._changed:
+            while (
+                self._fault is None
+                and not self._closing
+                and self._next.bytes > self._settings.log_pending_bytes_max
+            ):
+                self._changed.wait()
+            if self._closing:
+                raise StoreUnavailable("the store is closing")
+            if self._fault is not None:
+                raise StoreUnavailable(self._fault)
+
+    def submit(self, frames: Sequence[bytes], time_max: int = NO_TIME) -> Future[None]:
+        """Queues frames; the future is done once they and all before them are on disk.
+
+        No frames is a barrier.
+        """
+        return self._queue(frames, time_max)
+
+    def rotate(self) -> int:
+        """Starts a new segment; returns its number once all that was submitted before is on disk.
+
+        Raises StoreUnavailable where the disk refuses.
+        """
+        self._queue((), NO_TIME, new_segment=True).result()
+        with self._changed:
+            return self._open.segment.number
+
+    def drop_before(self, number: int, time_ms: int) -> None:
+        """Removes the oldest segments below `number` that hold nothing at or after `time_ms`.
+
+        Only a leading run goes: what follows a kept segment may rest on definitions in it.
+        """
+        with self._changed:
+            kept = 0
+            for segment in self._old:
+                if segment.number >= number or segment.time_max >= time_ms:
+                    break
+                kept += 1
+            gone, self._old = self._old[:kept], self._old[kept:]
+        for segment in gone:
+            self._disk.unlink(self._directory / filenames.segment_name(segment.number))
+        if gone:
+            self._disk.sync_directory(self._directory)
+        self._measure()
+
+    def close(self) -> None:
+        """Writes what waits and ends the thread. What cannot be written fails its futures."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _queue(
+        self, frames: Sequence[bytes], time_max: int, new_segment: bool = False
+    ) -> Future[None]:
+        with self._changed:
+            if self._closing:
+                late = _promise()
+                late.set_exception(StoreUnavailable("the store is closing"))
+                return late
+            batch = self._next
+            batch.frames.extend(frames)
+            batch.bytes += sum(map(len, frames))
+            batch.time_max = max(batch.time_max, time_max)
+            batch.new_segment |= new_segment
+            if not batch.wanted:
+                batch.wanted = True
+                self._changed.notify_all()
+            return batch.future
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._next.wanted and not self._closing:
+                    if self._fault is not None:
+                        self._changed.wait(self._settings.log_retry_s)
+                        break
+                    self._changed.wait()
+                batch, self._next = self._next, _Batch()
+                last = self._closing and not batch.wanted
+                self._changed.notify_all()
+            if batch.wanted or self._fault is not None:
+                self._commit(batch)
+            if last:
+                if self._open.handle is not None:
+                    self._disk.close(self._open.handle)
+                return
+
+    def _commit(self, batch: _Batch) -> None:
+        self._debt.frames.extend(batch.frames)
+        self._debt.time_max = max(self._debt.time_max, batch.time_max)
+        try:
+            if self._debt.frames or self._fault is not None:
+                self._write(self._debt)
+            if batch.new_segment:
+                self._start_segment()
+        except OSError as error:
+            self._failed(batch, str(error.strerror or error))
+            return
+        except Exception as error:  # noqa: BLE001 - a bug here must not leave appends waiting
+            _log.exception("wal.bug")
+            self._failed(batch, repr(error))
+            return
+        self._debt = _Debt()
+        with self._changed:
+            recovered, self._fault = self._fault is not None, None
+            self._changed.notify_all()
+        if recovered:
+            _log.info("wal.recovered", segment=self._open.segment.number)
+        batch.future.set_result(None)
+        self._measure()
+
+    def _failed(self, batch: _Batch, cause: str) -> None:
+        reason = f"the write-ahead log cannot be written: {cause}"
+        with self._changed:
+            first, self._fault = self._fault is None, reason
+            self._changed.notify_all()
+        if first:
+            _log.error("wal.unavailable", reason=reason, segment=self._open.segment.number)
+        batch.future.set_exception(StoreUnavailable(reason))
+
+    def _write(self, debt: _Debt) -> None:
+        """Puts the frames on disk, or raises with the open segment as it was before or abandoned."""
+        if self._open.segment.bytes >= self._settings.log_segment_bytes:
+            self._start_segment()
+        handle = self._handle()
+        segment = self._open.segment
+        try:
+            written = self._disk.write(handle, debt.frames)
+        except OSError:
+            self._undo(handle, segment.bytes)
+            raise
+        begin = perf_counter()
+        try:
+            self._disk.sync(handle)
+        except OSError:
+            self._undo(handle, segment.bytes)
+            self._start_segment()
+            raise
+        WAL_FSYNC_SECONDS.observe(perf_counter() - begin)
+        segment.bytes += written
+        segment.time_max = max(segment.time_max, debt.time_max)
+
+    def _undo(self, handle: int, size: int) -> None:
+        """Cuts a half-written batch away; where even that fails, the segment is left behind."""
+        try:
+            self._disk.truncate(handle, size)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._start_segment()
+
+    def _handle(self) -> int:
+        """The open segment's descriptor; creates the file where it is not there yet."""
+        opened = self._open
+        if opened.handle is not None:
+            return opened.handle
+        path = self._directory / filenames.segment_name(opened.segment.number)
+        handle = self._disk.create(path)
+        try:
+            header = segment_header(opened.segment.number)
+            self._disk.write(handle, [header])
+            self._disk.sync(handle)
+            self._disk.sync_directory(self._directory)
+        except OSError:
+            self._disk.close(handle)
+            raise
+        opened.handle = handle
+        opened.segment.bytes = len(header)
+        return handle
+
+    def _start_segment(self) -> None:
+        """Turns to the next number; its file is made when there is something to write."""
+        opened = self._open
+        if opened.handle is not None:
+            self._disk.close(opened.handle)
+            with self._changed:
+                self._old.append(opened.segment)
+                self._open = _Open(Segment(opened.segment.number + 1))
+
+    def _measure(self) -> None:
+        with self._changed:
+            WAL_BYTES.set(sum(each.bytes for each in self._old) + self._open.segment.bytes)

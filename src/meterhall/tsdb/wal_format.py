@@ -1,0 +1,234 @@
+"""The bytes of the write-ahead log: frames, and the two kinds of record in them.
+
+Drawn in docs/formats/wal.md. Sans-I/O: bytes in, values out. A frame is found again after damage by its
+magic, so that a bad one costs only itself. All integers are little-endian.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from isal import isal_zlib
+from numpy.typing import NDArray
+
+from meterhall.model.labels import Labels
+from meterhall.model.samples import ValueArray
+from meterhall.tsdb.owner import Owner
+
+SEGMENT_MAGIC = b"MHWAL\x00\x00\x01"
+_SEGMENT_HEADER = struct.Struct("<8sQ")
+SEGMENT_HEADER_BYTES = _SEGMENT_HEADER.size
+
+FRAME_MAGIC = b"\xa7MHf"
+# magic, payload length, CRC-32 of (length, kind, payload), kind
+_FRAME = struct.Struct("<4sIII")
+FRAME_HEADER_BYTES = _FRAME.size
+
+_DEFINE = struct.Struct("<qIIII")
+_SAMPLES = struct.Struct("<II")
+# `first` of a row whose columns are not one ascending run: they are listed instead.
+LISTED = 0xFFFFFFFF
+_ROW = np.dtype([("group", "<i8"), ("time", "<i8"), ("first", "<u4"), ("count", "<u4")])
+
+
+class Kind(IntEnum):
+    """What a frame holds."""
+
+    DEFINE = 1
+    SAMPLES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One sound frame: where it began, and its payload as a view of the segment."""
+
+    offset: int
+    kind: int
+    payload: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Bytes that belong to no sound frame. `at_end` where no sound frame follows."""
+
+    offset: int
+    length: int
+    at_end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """Columns of a group, each with its series' labels. Column numbers are never reused."""
+
+    tenant: Owner
+    group: int
+    clock: str
+    columns: Sequence[int]
+    labels: Sequence[Labels]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupRow:
+    """Samples of one instant in one group: columns `first … first+count-1`, or those listed."""
+
+    group: int
+    time_ms: int
+    first: int
+    columns: NDArray[np.uint32] | None
+    values: ValueArray
+
+
+def segment_header(number: int) -> bytes:
+    """The first bytes of a segment."""
+    return _SEGMENT_HEADER.pack(SEGMENT_MAGIC, number)
+
+
+def header_is_sound(data: memoryview, number: int) -> bool:
+    """Whether a segment begins as it should. Its frames can be read all the same."""
+    return bytes(data[:SEGMENT_HEADER_BYTES]) == segment_header(number)
+
+
+def frame(kind: Kind, payload: bytes) -> bytes:
+    """A payload with its header."""
+    return _FRAME.pack(FRAME_MAGIC, len(payload), _crc(len(payload), kind, payload), kind) + payload
+
+
+def frames(data: memoryview) -> Iterator[Frame | Damage]:
+    """Walks a segment. Every byte after the segment header is in exactly one Frame or Damage."""
+    position = min(SEGMENT_HEADER_BYTES, len(data))
+    while position < len(data):
+        found = _frame_at(data, position)
+        if found is not None:
+            yield found
+            position += FRAME_HEADER_BYTES + len(found.payload)
+            continue
+        following = _next_frame(data, position + 1)
+        yield Damage(position, following - position, following == len(data))
+        position = following
+
+
+def encode_definition(definition: Definition) -> bytes:
+    """Payload of a DEFINE record."""
+    strings: dict[str, int] = {}
+    tenant = definition.tenant
+    for text in (tenant.region, tenant.project, definition.clock):
+        strings.setdefault(text, len(strings))
+    heads = [strings[text] for text in (tenant.region, tenant.project, definition.clock)]
+    pairs = [
+        strings.setdefault(text, len(strings))
+        for labels in definition.labels
+        for pair in labels
+        for text in pair
+    ]
+    texts = [text.encode() for text in strings]
+    return b"".join(
+        (
+            _DEFINE.pack(definition.group, *heads, len(texts)),
+            np.fromiter(map(len, texts), "<u4", len(texts)).tobytes(),
+            struct.pack("<I", len(definition.labels)),
+            np.asarray(definition.columns, "<u4").tobytes(),
+            np.fromiter(map(len, definition.labels), "<u4", len(definition.labels)).tobytes(),
+            np.asarray(pairs, "<u4").tobytes(),
+            *texts,
+        )
+    )
+
+
+def definition_frames(definition: Definition) -> list[bytes]:
+    """A definition twice: one bad spot in the log must not cost the samples that rest on it."""
+    piece = frame(Kind.DEFINE, encode_definition(definition))
+    return [piece, piece]
+
+
+def decode_definition(payload: memoryview) -> Definition:
+    """The definition in a payload whose checksum was right."""
+    group, region, project, clock, text_count = _DEFINE.unpack_from(payload)
+    position = _DEFINE.size
+    lengths, position = _numbers(payload, position, text_count)
+    (count,) = struct.unpack_from("<I", payload, position)
+    columns, position = _numbers(payload, position + 4, count)
+    widths, position = _numbers(payload, position, count)
+    pairs, position = _numbers(payload, position, 2 * int(widths.sum()))
+    ends = (np.cumsum(lengths, dtype=np.int64) + position).tolist()
+    texts = [
+        str(payload[begin:end], "utf-8")
+        for begin, end in zip([position, *ends[:-1]], ends, strict=True)
+    ]
+    words = [texts[number] for number in pairs.tolist()]
+    flat = list(zip(words[::2], words[1::2], strict=True))
+    stops = np.cumsum(widths, dtype=np.int64).tolist()
+    labels = [tuple(flat[begin:end]) for begin, end in zip([0, *stops[:-1]], stops, strict=True)]
+    tenant = Owner(texts[region], texts[project])
+    return Definition(tenant, group, texts[clock], columns.tolist(), labels)
+
+
+def encode_samples(rows: Sequence[GroupRow]) -> bytes:
+    """Payload of a SAMPLES record."""
+    heads = np.empty(len(rows), _ROW)
+    listed: list[bytes] = []
+    values: list[bytes] = []
+    for index, row in enumerate(rows):
+        first = row.first
+        if row.columns is not None:
+            first = LISTED
+            listed.append(row.columns.astype("<u4", copy=False).tobytes())
+        heads[index] = (row.group, row.time_ms, first, len(row.values))
+        values.append(row.values.astype("<f8", copy=False).tobytes())
+    listed_bytes = b"".join(listed)
+    return b"".join(
+        (_SAMPLES.pack(len(rows), len(listed_bytes) // 4), heads.tobytes(), listed_bytes, *values)
+    )
+
+
+def decode_samples(payload: memoryview) -> list[GroupRow]:
+    """The rows in a payload whose checksum was right. Arrays are views of it."""
+    count, listed_count = _SAMPLES.unpack_from(payload)
+    position = _SAMPLES.size
+    heads = np.frombuffer(payload, _ROW, count, position)
+    listed, position = _numbers(payload, position + heads.nbytes, listed_count)
+    values = np.frombuffer(payload, "<f8", offset=position)
+    rows: list[GroupRow] = []
+    value_at = listed_at = 0
+    for group, time_ms, first, width in heads.tolist():
+        columns = None
+        if first == LISTED:
+            columns = listed[listed_at : listed_at + width]
+            listed_at += width
+        rows.append(GroupRow(group, time_ms, first, columns, values[value_at : value_at + width]))
+        value_at += width
+    return rows
+
+
+def _crc(length: int, kind: int, payload: bytes | memoryview) -> int:
+    return isal_zlib.crc32(payload, isal_zlib.crc32(struct.pack("<II", length, kind)))
+
+
+def _frame_at(data: memoryview, position: int) -> Frame | None:
+    if position + FRAME_HEADER_BYTES > len(data):
+        return None
+    magic, length, crc, kind = _FRAME.unpack_from(data, position)
+    begin = position + FRAME_HEADER_BYTES
+    if magic != FRAME_MAGIC or begin + length > len(data):
+        return None
+    payload = data[begin : begin + length]
+    if _crc(length, kind, payload) != crc:
+        return None
+    return Frame(position, kind, payload)
+
+
+def _next_frame(data: memoryview, position: int) -> int:
+    """Where the next sound frame begins at or after `position`; the end where there is none."""
+    whole = data.obj
+    while True:
+        position = whole.find(FRAME_MAGIC, position)  # type: ignore[attr-defined]  # bytes or mmap
+        if position < 0:
+            return len(data)
+        if _frame_at(data, position) is not None:
+            return position
+        position += 1
+
+
+def _numbers(payload: memoryview, position: int, count: int) -> tuple[NDArray[np.uint32], int]:
+    return np.frombuffer(payload, "<u4", count, position), position + 4 * count

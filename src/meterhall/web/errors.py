@@ -1,0 +1,83 @@
+"""From kinds of failure to HTTP: one table, used by the Prometheus API.
+
+Statuses and errorTypes are Prometheus' where it has them (contract 1.2), with the contract's 401, 403, 404
+and 405 beside them. What is not in the table is a bug: 500, and a request id instead of a cause.
+"""
+
+from dataclasses import dataclass
+
+from meterhall.model.errors import (
+    BadInput,
+    Forbidden,
+    MeterhallError,
+    Overloaded,
+    QueryCanceled,
+    QueryError,
+    QueryTimeout,
+    StoreError,
+    StoreUnavailable,
+    TooLarge,
+    Unauthorized,
+)
+from meterhall.web.encode import encode_error
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failure as the edge tells it. `retry_after_s` becomes Retry-After."""
+
+    status: int
+    error_type: str
+    text: str
+    retry_after_s: int | None = None
+
+    @property
+    def body(self) -> bytes:
+        """Prometheus' error envelope."""
+        return encode_error(self.error_type, self.text)
+
+
+class Refused(MeterhallError):
+    """A failure that is HTTP's own business: a path, a method, a media type, a slow body."""
+
+    def __init__(self, status: int, error_type: str, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.error_type = error_type
+
+
+# The most derived kinds stand first: the first that fits counts.
+_TABLE: tuple[tuple[type[MeterhallError], int, str], ...] = (
+    (TooLarge, 413, "bad_data"),
+    (BadInput, 400, "bad_data"),
+    (Unauthorized, 401, "unauthorized"),
+    (Forbidden, 403, "forbidden"),
+    (QueryTimeout, 503, "timeout"),
+    (QueryCanceled, 499, "canceled"),
+    (QueryError, 422, "execution"),
+    (StoreUnavailable, 503, "unavailable"),
+    (StoreError, 500, "internal"),
+    (Overloaded, 503, "unavailable"),
+)
+
+
+def failure_of(error: MeterhallError) -> Failure:
+    """How to tell this failure to the caller."""
+    if isinstance(error, Refused):
+        return Failure(error.status, error.error_type, str(error))
+    for kind, status, error_type in _TABLE:
+        if isinstance(error, kind):
+            return Failure(status, error_type, str(error), _retry_after_s(error))
+    return Failure(500, "internal", str(error))
+
+
+def _retry_after_s(error: MeterhallError) -> int | None:
+    """Seconds after which the same request may succeed; None where it is not a matter of time."""
+    if isinstance(error, Overloaded):
+        return error.retry_after_s
+    return 1 if isinstance(error, StoreUnavailable) else None
+
+
+def internal_failure(request_id: str) -> Failure:
+    """A bug of ours: the cause is in the log under this id, and nowhere else."""
+    return Failure(500, "internal", f"internal error; the log has it under request id {request_id}")

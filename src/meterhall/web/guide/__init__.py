@@ -1,0 +1,1 @@
+"""The guide's REST API, `/v1.0`: ten calls over the control plane."""

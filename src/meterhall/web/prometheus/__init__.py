@@ -1,0 +1,1 @@
+"""Prometheus' HTTP API under /prometheus, for the tenant that the appkey names."""

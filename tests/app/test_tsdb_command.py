@@ -1,0 +1,74 @@
+"""`meterhall tsdb inspect` and `verify` on a real directory."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from meterhall.app.tsdb_command import tsdb
+from meterhall.model.labels import make_labels
+from meterhall.model.samples import Row
+from meterhall.model.tenant import Tenant
+from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.store import EmbeddedStore
+
+NOW = 1_800_000_000_000
+
+
+class StandingClock:
+    def now_ms(self):
+        return NOW
+
+    def monotonic(self):
+        return 0.0
+
+
+@pytest.fixture
+def directory(tmp_path):
+    store = EmbeddedStore(tmp_path, StoreSettings(maintain_interval_s=3600), StandingClock())
+    writer = store.writer(Tenant("kr", "p1"))
+    labels = [make_labels({"__name__": f"m{place % 2}", "i": str(place)}) for place in range(6)]
+    for step in range(10):
+        row = Row(NOW + step, writer.intern("c", labels), np.arange(6.0) + step)
+        writer.append([row]).durable.result(10)
+        if step == 7:
+            store.flush(NOW + 7_200_000)
+    store.close()
+    return tmp_path
+
+
+def run(*arguments):
+    result = CliRunner().invoke(tsdb, [str(each) for each in arguments])
+    return result.exit_code, result.output
+
+
+def test_inspect(directory):
+    code, output = run("inspect", directory, "--json")
+    contents = json.loads(output)
+    (tenant,) = contents["tenants"]
+    assert code == 0
+    assert contents["blocks"] == 1
+    assert (tenant["region"], tenant["project"]) == ("kr", "p1")
+    use = tenant["use"]
+    assert use["log_samples"] == 12
+    assert {name: (each["series"], each["samples"]) for name, each in use["metrics"].items()} == {
+        "m0": (3, 24),
+        "m1": (3, 24),
+    }
+    code, output = run("inspect", directory)
+    assert code == 0
+    assert "kr/p1: 48 samples in blocks, 12 in the log, 2 metrics" in output
+
+
+def test_verify(directory):
+    assert run("verify", directory)[0] == 0
+    (block,) = (directory / "blocks").iterdir()
+    data = bytearray(block.read_bytes())
+    data[60] ^= 1
+    block.write_bytes(data)
+    code, output = run("verify", directory)
+    assert code == 1
+    assert f"{block.name} at 8: page of 6 series of kr/p1: checksum is wrong" in output
+    code, output = run("verify", directory, "--json")
+    assert (code, len(json.loads(output)["faults"])) == (1, 1)

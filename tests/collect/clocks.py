@@ -1,0 +1,21 @@
+"""Clocks for tests: the real one, and one whose wall time can be set."""
+
+import time
+
+
+class RealClock:
+    def now_ms(self):
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self):
+        return time.monotonic()
+
+
+class JumpingClock(RealClock):
+    """Real time plus whatever the operator sets the wall clock off by."""
+
+    def __init__(self):
+        self.off_by_ms = 0
+
+    def now_ms(self):
+        return super().now_ms() + self.off_by_ms

@@ -1,0 +1,98 @@
+"""Clients that nobody here wrote: promtool, prometheus-api-client, and Prometheus itself pushing to us."""
+
+import json
+import subprocess
+
+import pytest
+from bench.peers import servers
+from prometheus_api_client import PrometheusConnect
+
+from e2e.service import eventually, free_port
+
+
+@pytest.fixture(scope="session")
+def peers():
+    """The folder with Prometheus and promtool, fetched from Debian where it is not there."""
+    return servers()
+
+
+@pytest.fixture
+def promtool(peers, service, tmp_path):
+    header = tmp_path / "http.yml"
+    header.write_text(f"http_headers:\n  X-TC-APP-KEY:\n    secrets: ['{service.key}']\n")
+
+    def run(*arguments):
+        command, *rest = arguments
+        done = subprocess.run(
+            [
+                *(peers / "promtool", "query", command, f"--http.config.file={header}"),
+                *("--format=json", f"{service.url}/prometheus", *rest),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_promtool_queries(service, promtool):
+    eventually(lambda: service.query("rate(node_cpu_seconds_total[1m])"))
+    (found,) = json.loads(promtool("instant", "count(node_load1)"))
+    assert found["value"][1] == "1"
+    (found,) = json.loads(promtool("range", "--step=1s", "node_load1"))
+    assert found["metric"]["job"] == "@Linux"
+    assert "@Linux" in promtool("series", "--match=node_load1")
+    assert "@Linux" in promtool("labels", "job")
+
+
+def test_prometheus_api_client(service):
+    eventually(lambda: service.query("node_load1"))
+    client = PrometheusConnect(f"{service.url}/prometheus", headers={"X-TC-APP-KEY": service.key})
+    assert client.check_prometheus_connection()
+    assert "node_load1" in client.all_metrics()
+    assert client.get_current_metric_value("node_load1", {"job": "@Linux"})
+    assert client.custom_query("sum(node_load1)")[0]["metric"] == {}
+    assert "@Linux" in client.get_label_values("job")
+
+
+def test_prometheus_pushes_to_us(service, peers, node_exporter, tmp_path):
+    port = free_port()
+    (tmp_path / "prometheus.yml").write_text(
+        f"""
+global: {{scrape_interval: 1s}}
+scrape_configs:
+- job_name: pushed
+  static_configs: [{{targets: ["127.0.0.1:{node_exporter.port}"]}}]
+remote_write:
+- url: {service.url}/prometheus/api/v1/write
+  headers: {{X-TC-APP-KEY: {service.key}}}
+  queue_config: {{batch_send_deadline: 1s}}
+"""
+    )
+    prometheus = subprocess.Popen(
+        [
+            peers / "prometheus",
+            f"--config.file={tmp_path / 'prometheus.yml'}",
+            f"--storage.tsdb.path={tmp_path / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        eventually(lambda: service.value('up{job="pushed"}') == 1)
+        instance = f"127.0.0.1:{node_exporter.port}"
+        eventually(lambda: service.query(f'node_load1{{job="pushed",instance="{instance}"}}'))
+        eventually(lambda: service.prometheus("metadata", metric="node_load1"))
+        node_exporter.stop()
+        # Its staleness markers end the series here as they do there.
+        eventually(lambda: not service.query('node_load1{job="pushed"}'))
+        assert service.value('up{job="pushed"}') == 0
+        assert service.value('max_over_time(node_load1{job="pushed"}[5m])') is not None
+    finally:
+        prometheus.terminate()
+        prometheus.wait()

@@ -1,0 +1,147 @@
+"""Blocks: exhaustive damage, reading back, tenants apart, what a query may cost."""
+
+import numpy as np
+import pytest
+from tests.tsdb.stores import NOW, TENANT, dump, open_store, series
+
+from meterhall.model.samples import STALE, Row
+from meterhall.model.tenant import Tenant
+from meterhall.telemetry.metrics import QUARANTINED
+from meterhall.tsdb import verify
+from meterhall.tsdb.filenames import block_paths
+
+OTHER = Tenant("kr", "p2")
+SPAN = 1000
+
+
+def filled(directory, tenants=(TENANT, OTHER), wide=3, steps=12):
+    """A store with one block and nothing in the log, and what it should answer."""
+    store = open_store(directory, block_span_ms=SPAN, merged_span_ms=SPAN)
+    for number, tenant in enumerate(tenants):
+        writer = store.writer(tenant)
+        labels = [series(f"m{place}", i=str(place)) for place in range(wide)]
+        refs = writer.intern("c", labels)
+        for step in range(steps):
+            values = np.arange(wide) * 1.5 + step + number
+            values[0] = STALE if step == 5 else values[0]
+            writer.append([Row(NOW + step, refs, values)])
+    store.flush(NOW + SPAN)
+    expected = {tenant: dump(store, tenant) for tenant in tenants}
+    store.close()
+    return expected
+
+
+def read_all(directory, tenants):
+    store = open_store(directory)
+    found = {tenant: dump(store, tenant) for tenant in tenants}
+    store.close()
+    return found
+
+
+def test_a_block_answers_what_the_head_did(tmp_path):
+    expected = filled(tmp_path, steps=200)
+    assert {len(samples) for held in expected.values() for samples in held.values()} == {200}
+    assert read_all(tmp_path, expected) == expected
+    assert verify.verify(tmp_path).faults == ()
+
+
+@pytest.mark.parametrize(("damage", "stride"), [("flipped", 1), ("zeroed", 5)])
+def test_a_damaged_byte_costs_at_most_one_page(tmp_path, damage, stride):
+    expected = filled(tmp_path, wide=2, steps=8)
+    ((_, path),) = block_paths(tmp_path)
+    whole = path.read_bytes()
+    for position in range(0, len(whole), stride):
+        data = bytearray(whole)
+        data[position] = data[position] ^ 0xFF if damage == "flipped" else 0
+        if data == whole:
+            continue
+        path.write_bytes(data)
+        before = QUARANTINED._value.get()
+        found = read_all(tmp_path, expected)
+        lost = [tenant for tenant in expected if found[tenant] != expected[tenant]]
+        # The small metrics of a tenant share one page.
+        assert len(lost) <= 1, position
+        assert all(found[tenant] == {} for tenant in lost), position
+        assert not lost or QUARANTINED._value.get() == before + 1, position
+        assert verify.verify(tmp_path).faults, position
+
+
+def test_a_cut_block_is_set_aside_and_the_rest_is_served(tmp_path):
+    expected = filled(tmp_path)
+    ((_, path),) = block_paths(tmp_path)
+    whole = path.read_bytes()
+    for size in range(0, len(whole), 7):
+        path.write_bytes(whole[:size])
+        before = QUARANTINED._value.get()
+        found = read_all(tmp_path, expected)
+        sound = found == expected
+        assert sound or found == {tenant: {} for tenant in expected}, size
+        assert sound or QUARANTINED._value.get() > before
+        assert sound or (tmp_path / "quarantine" / path.name).read_bytes() == whole[:size]
+        assert verify.verify(tmp_path).faults
+
+
+def test_a_damaged_manifest_is_rebuilt_from_the_blocks(tmp_path):
+    expected = filled(tmp_path)
+    path = tmp_path / "MANIFEST"
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        data = bytearray(whole)
+        data[position] ^= 0xFF
+        path.write_bytes(data)
+        assert verify.verify(tmp_path).faults
+        assert read_all(tmp_path, expected) == expected
+        assert (tmp_path / "quarantine" / "MANIFEST").read_bytes() == bytes(data)
+
+
+def test_what_a_crash_left_is_swept(tmp_path):
+    expected = filled(tmp_path)
+    ((_, path),) = block_paths(tmp_path)
+    orphan = path.with_name("0000000077.block")
+    orphan.write_bytes(path.read_bytes())
+    half = path.with_name("0000000078.block.tmp")
+    half.write_bytes(b"half")
+    assert read_all(tmp_path, expected) == expected
+    assert not orphan.exists()
+    assert not half.exists()
+
+
+def test_a_missing_block_is_named_and_the_start_goes_on(tmp_path):
+    expected = filled(tmp_path)
+    ((_, path),) = block_paths(tmp_path)
+    path.unlink()
+    (fault,) = verify.verify(tmp_path).faults
+    assert "missing" in fault.reason
+    assert read_all(tmp_path, expected) == {tenant: {} for tenant in expected}
+
+
+def test_series_that_share_a_clock_in_blocks_and_head_come_as_one_matrix(tmp_path):
+    store = open_store(tmp_path, block_span_ms=SPAN, merged_span_ms=SPAN)
+    writer = store.writer(TENANT)
+    labels = [series("m", i=str(place)) for place in range(5)]
+    for part in range(3):
+        refs = writer.intern("c", labels)
+        for step in range(50):
+            row = Row(NOW + part * SPAN + step, refs, np.arange(5.0) + step)
+            assert not writer.append([row]).forgotten
+        if part < 2:
+            store.flush(NOW + (part + 1) * SPAN)
+    (group,) = store.reader(TENANT).select([], NOW, NOW + 9 * SPAN).groups()
+    assert group.values.shape == (5, 150)
+    assert group.full
+    (group,) = store.reader(TENANT).select([], NOW + 10, NOW + SPAN + 9).groups()
+    assert group.times.tolist() == [*range(NOW + 10, NOW + 50), *range(NOW + SPAN, NOW + SPAN + 10)]
+    store.close()
+
+
+def test_a_block_that_left_stays_readable_for_who_began(tmp_path):
+    expected = filled(tmp_path)
+    store = open_store(tmp_path, retention_ms=SPAN)
+    selection = store.reader(TENANT).select([], NOW, NOW + SPAN)
+    store._clock.time_ms = NOW + 10 * SPAN
+    store.maintain()
+    assert block_paths(tmp_path) == []
+    assert dump(store) == {}
+    found = sum(int((~np.isnan(group.values)).sum()) for group in selection.groups())
+    assert found == sum(map(len, expected[TENANT].values())) - 1
+    store.close()

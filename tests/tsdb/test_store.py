@@ -1,0 +1,141 @@
+"""Random appends, flushes, merges and restarts against a plain dict that knows the rules."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from hypothesis import HealthCheck, example, given, settings, strategies
+from tests.tsdb.stores import NOW, dump, open_store, series
+
+from meterhall.model.samples import NAN, OUT_OF_ORDER, STALE, Row
+from meterhall.model.tenant import Tenant
+
+SPAN = 100
+WINDOW = 150
+TENANTS = [Tenant("kr", "a"), Tenant("kr", "b")]
+GROUPS = 2
+WIDTH = 4
+VALUES = [0.0, -0.0, 1.0, 2.0, 2.5, 1e300, NAN, STALE, float("inf"), float("-inf")]
+LABELS = {
+    (group, place): series(f"m{place // 2}", group=str(group), place=str(place))
+    for group in range(GROUPS)
+    for place in range(WIDTH)
+}
+
+row = strategies.tuples(
+    strategies.integers(0, GROUPS - 1),
+    strategies.integers(-40, 8).map(lambda step: step * 10),
+    strategies.dictionaries(
+        strategies.integers(0, WIDTH - 1), strategies.sampled_from(VALUES), min_size=1
+    ),
+)
+operation = strategies.one_of(
+    strategies.tuples(
+        strategies.just("append"),
+        strategies.integers(0, len(TENANTS) - 1),
+        strategies.lists(row, min_size=1, max_size=4),
+    ),
+    strategies.tuples(strategies.just("run"), strategies.integers(1, 15)),
+    strategies.tuples(strategies.just("flush"), strategies.integers(-6, 2)),
+    strategies.tuples(strategies.sampled_from(["maintain", "reopen", "compare"])),
+)
+
+
+class Oracle:
+    """What a store should hold, told sample by sample."""
+
+    def __init__(self):
+        self.samples = {}
+
+    def append(self, tenant, labels, time_ms, value):
+        """Whether the sample is accepted."""
+        held = self.samples.setdefault((tenant, labels), {})
+        bits = int(np.float64(value).view("u8"))
+        if time_ms in held:
+            return held[time_ms] == bits
+        if held and time_ms < max(held) - WINDOW:
+            return False
+        held[time_ms] = bits
+        return True
+
+    def held_by(self, tenant):
+        return {labels: held for (who, labels), held in self.samples.items() if who == tenant}
+
+
+class Driver:
+    """Runs operations on a store and the oracle, and compares."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.oracle = Oracle()
+        self.base = 0
+        self.open()
+
+    def open(self):
+        self.store = open_store(
+            self.directory,
+            block_span_ms=SPAN,
+            merged_span_ms=4 * SPAN,
+            out_of_order_window_ms=WINDOW,
+            log_segment_bytes=2000,
+            side_samples_max=10,
+        )
+
+    def append(self, who, rows):
+        tenant = TENANTS[who]
+        writer = self.store.writer(tenant)
+        taken = 0
+        made = []
+        for group, step, cells in rows:
+            time_ms = NOW + self.base + step
+            places = sorted(cells)
+            refs = writer.intern(f"g{group}", [LABELS[group, place] for place in places])
+            made.append(Row(time_ms, refs, np.array([cells[place] for place in places])))
+            for place in places:
+                taken += self.oracle.append(tenant, LABELS[group, place], time_ms, cells[place])
+        said = writer.append(made)
+        assert not said.forgotten
+        assert said.accepted == taken
+        assert said.accepted + len(said.rejections) == sum(len(each.refs) for each in made)
+        for rejection in said.rejections:
+            assert rejection.reason == OUT_OF_ORDER or rejection.reason.startswith("duplicate")
+        said.durable.result(10)
+
+    def run(self, scrapes):
+        """Ordinary times: whole rows, one after the other."""
+        for _ in range(scrapes):
+            self.base += 10
+            value = float(self.base)
+            rows = [(group, 0, dict.fromkeys(range(WIDTH), value)) for group in range(GROUPS)]
+            self.append(0, rows)
+
+    def flush(self, spans):
+        self.store.flush((NOW + self.base) // SPAN * SPAN + spans * SPAN)
+
+    def maintain(self):
+        self.store.maintain()
+
+    def reopen(self):
+        self.store.close()
+        self.open()
+
+    def compare(self):
+        for tenant in TENANTS:
+            held = {key: value for key, value in self.oracle.held_by(tenant).items() if value}
+            assert dump(self.store, tenant) == held
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(strategies.lists(operation, max_size=25))
+@example([("run", 1), ("flush", 1), ("flush", 0), ("reopen",), ("run", 1)])
+def test_a_store_equals_a_dict(operations):
+    with tempfile.TemporaryDirectory() as directory:
+        driver = Driver(Path(directory))
+        try:
+            for name, *arguments in operations:
+                getattr(driver, name)(*arguments)
+            driver.compare()
+            driver.reopen()
+            driver.compare()
+        finally:
+            driver.store.close()

@@ -1,0 +1,198 @@
+"""Flush, merge and retention: what they leave, what they do when the disk refuses, and beside appends."""
+
+import errno
+import threading
+
+import numpy as np
+import pytest
+from tests.tsdb.stores import NOW, TENANT, StandingClock, append, dump, open_store, series
+
+from meterhall.model.samples import Row
+from meterhall.tsdb.disk import Disk
+from meterhall.tsdb.filenames import block_paths, segment_paths, temporary_paths
+
+SPAN = 1000
+DAY = 4 * SPAN
+BASE = NOW // DAY * DAY
+
+
+class FullDisk(Disk):
+    """Full for whatever has a name with `word` in it, while `full`."""
+
+    def __init__(self, word):
+        self.word = word
+        self.full = False
+        self._names = {}
+
+    def create(self, path):
+        handle = super().create(path)
+        self._names[handle] = path.name
+        return handle
+
+    def write(self, handle, pieces):
+        if self.full and self.word in self._names[handle]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(handle, pieces)
+
+
+def scrapes(store, first, last, width=4):
+    writer = store.writer(TENANT)
+    labels = [series("m", i=str(place)) for place in range(width)]
+    for time_ms in range(first, last, 50):
+        refs = writer.intern("c", labels)
+        said = writer.append([Row(time_ms, refs, np.arange(width) + time_ms % 977)])
+        assert not said.forgotten
+        assert not said.rejections
+
+
+def opened(directory, disk=None, clock=None, **changes):
+    return open_store(
+        directory,
+        clock or StandingClock(BASE + 10 * DAY),
+        disk,
+        **{"block_span_ms": SPAN, "merged_span_ms": DAY} | changes,
+    )
+
+
+def test_blocks_appear_merge_by_day_and_the_log_is_cut(tmp_path):
+    store = opened(tmp_path, log_segment_bytes=500)
+    counts = []
+    for span in range(12):
+        scrapes(store, BASE + span * SPAN, BASE + (span + 1) * SPAN)
+        store.maintain()
+        counts.append(len(block_paths(tmp_path)))
+    assert counts == [0, 1, 2, 3, 1, 2, 3, 4, 2, 3, 4, 5]
+    footers = [block.footer for block in store._blocks.blocks]
+    assert [footer.span_end_ms - footer.span_start_ms for footer in footers][:2] == [DAY, DAY]
+    ((_, oldest),) = segment_paths(tmp_path)[:1]
+    assert oldest.name > "00000010.wal"
+    expected = dump(store)
+    assert {len(samples) for samples in expected.values()} == {12 * SPAN // 50}
+    store.close()
+    store = opened(tmp_path)
+    assert dump(store) == expected
+    store.close()
+
+
+def test_late_samples_reach_the_day_they_belong_to(tmp_path):
+    store = opened(tmp_path, out_of_order_window_ms=3 * DAY, side_samples_max=1)
+    scrapes(store, BASE, BASE + 2 * DAY)
+    store.maintain()
+    before = dump(store)
+    late = series("m", i="1")
+    append(store.writer(TENANT), late, *((BASE + 7 + step * 100, 5.0) for step in range(30)))
+    expected = {**before, late: {**before[late]}}
+    expected[late].update({BASE + 7 + step * 100: 0x4014000000000000 for step in range(30)})
+    assert dump(store) == expected
+    store.maintain()
+    assert dump(store) == expected
+    days = [block for block in store._blocks.blocks if block.footer.span_start_ms == BASE]
+    assert len(days) == 1
+    store.close()
+    store = opened(tmp_path)
+    assert dump(store) == expected
+    store.close()
+
+
+def test_back_fill_into_an_empty_past(tmp_path):
+    store = opened(tmp_path)
+    scrapes(store, BASE + 2 * DAY, BASE + 3 * DAY)
+    store.maintain()
+    old = series("old")
+    samples = [(BASE - 20 * DAY + step * SPAN, float(step)) for step in range(60)]
+    said = append(store.writer(TENANT), old, *samples)
+    assert not said.rejections
+    store.flush(BASE + 2 * DAY)
+    assert [*dump(store)[old]] == [time for time, _ in samples]
+    said = append(store.writer(TENANT), old, samples[3])
+    assert (said.accepted, list(said.rejections)) == (1, [])
+    said = append(store.writer(TENANT), old, (samples[3][0], 7.0))
+    assert "duplicate sample" in said.rejections[0].reason
+    store.close()
+
+
+@pytest.mark.parametrize("word", [".block", "MANIFEST"])
+def test_a_full_disk_stops_a_flush_and_loses_nothing(tmp_path, word):
+    disk = FullDisk(word)
+    store = opened(tmp_path, disk)
+    scrapes(store, BASE, BASE + 3 * SPAN)
+    expected = dump(store)
+    disk.full = True
+    with pytest.raises(OSError, match="No space"):
+        store.maintain()
+    assert dump(store) == expected
+    assert temporary_paths(tmp_path) == []
+    assert block_paths(tmp_path) == []
+    append(store.writer(TENANT), series("m", i="0"), (BASE + 333, 1.0))
+    expected[series("m", i="0")][BASE + 333] = 0x3FF0000000000000
+    disk.full = False
+    store.maintain()
+    assert len(block_paths(tmp_path)) == 2
+    assert dump(store) == expected
+    store.close()
+    store = opened(tmp_path)
+    assert dump(store) == expected
+    store.close()
+
+
+def test_retention_drops_whole_blocks(tmp_path):
+    clock = StandingClock(BASE + 3 * DAY)
+    store = opened(tmp_path, clock=clock, retention_ms=3 * DAY)
+    scrapes(store, BASE, BASE + 3 * DAY)
+    store.maintain()
+    oldest = BASE + DAY - 50
+    clock.time_ms = oldest + 3 * DAY
+    store.maintain()
+    assert min(dump(store)[series("m", i="0")]) == BASE
+    clock.time_ms += 1
+    store.maintain()
+    assert min(dump(store)[series("m", i="0")]) == BASE + DAY
+    store.close()
+
+
+def test_quiet_series_are_forgotten_and_come_back(tmp_path):
+    store = opened(tmp_path)
+    writer = store.writer(TENANT)
+    quiet = series("quiet")
+    (ref,) = writer.intern("q", [quiet])
+    append(writer, quiet, (BASE, 1.0), clock="q")
+    scrapes(store, BASE, BASE + 4 * SPAN)
+    store.maintain()
+    assert store.head_stats(TENANT, 9).series == 4
+    said = writer.append([Row(BASE + 4 * SPAN, np.array([ref]), np.array([2.0]))])
+    assert list(said.forgotten) == [ref]
+    (again,) = writer.intern("q", [quiet])
+    assert again != ref
+    append(writer, quiet, (BASE + 4 * SPAN, 2.0), clock="q")
+    assert [*dump(store)[quiet]] == [BASE, BASE + 4 * SPAN]
+    store.close()
+
+
+def test_appends_and_queries_beside_a_busy_upkeep(tmp_path):
+    store = opened(tmp_path, maintain_interval_s=0.001)
+    stop = threading.Event()
+    faults = []
+
+    def query():
+        seen = 0
+        while not stop.is_set():
+            found = sum(map(len, dump(store).values()))
+            if found < seen:
+                faults.append((seen, found))
+            seen = found
+
+    reader = threading.Thread(target=query)
+    reader.start()
+    writer = store.writer(TENANT)
+    labels = [series("m", i=str(place)) for place in range(4)]
+    for step in range(1500):
+        refs = writer.intern("c", labels)
+        said = writer.append([Row(BASE + step * 20, refs, np.arange(4.0) + step)])
+        assert not said.forgotten
+    said.durable.result(10)
+    stop.set()
+    reader.join()
+    assert faults == []
+    assert {len(samples) for samples in dump(store).values()} == {1500}
+    assert block_paths(tmp_path)
+    store.close()
