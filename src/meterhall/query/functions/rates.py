@@ -114,5 +114,4 @@ RATES: dict[str, Callable[[Invocation], Value]] = {
     "deriv": deriv,
     "predict_linear": predict_linear,
     "double_exponential_smoothing": double_exponential_smoothing,
-    "holt_winters": double_exponential_smoothing,
 }
