@@ -272,7 +272,11 @@ def unpacked(line: dict[str, Any]) -> tuple[str, Grid, Answer]:
         make_labels(labels): {start + int(t): float(v) for t, v in map(_pair, text.split())}
         for labels, text in line["points"]
     }
-    return line["query"], (start, end, step), Answer(points, line["error"], frozenset(line["notes"]))
+    return (
+        line["query"],
+        (start, end, step),
+        Answer(points, line["error"], frozenset(line["notes"])),
+    )
 
 
 def _pair(text: str) -> Sequence[str]:
