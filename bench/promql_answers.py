@@ -235,7 +235,9 @@ _REWORDED = [
     (r"Scalar value \S+ (over|under)flows", "Scalar value flows"),
 ]
 # 3.5 looks at the parameter of an aggregation only where there is something to aggregate.
-_PARAMETER = re.compile("Parameter value is NaN|Ratio value is NaN|Scalar value .*flows int64")
+_PARAMETER = re.compile(  # noqa: TID251 - our own pattern.
+    "Parameter value is NaN|Ratio value is NaN|Scalar value .*flows int64"
+)
 
 
 def _worded(text: str) -> str:
