@@ -1,12 +1,44 @@
-"""Binary operators with a scalar on at least one side; vectors on both sides are `matching`'s."""
+"""Operators: arithmetic and comparison as Go's float64 and math package do it, with a scalar on a side.
+
+Two vectors meet in `matching`, which uses the same tables.
+"""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meterhall.model.samples import ValueArray
 from meterhall.query.frame import Frame, compact, merged, unnamed
-from meterhall.query.operators import ARITHMETIC, COMPARISON, scalar_operation
 
-__all__ = ["scalar_operation", "scalar_with_vector"]
+Arithmetic = Callable[[ValueArray, ValueArray], NDArray[Any]]
+
+ARITHMETIC: dict[str, Arithmetic] = {
+    "+": np.add,
+    "-": np.subtract,
+    "*": np.multiply,
+    "/": np.divide,
+    "%": np.fmod,
+    "^": np.power,
+    "atan2": np.arctan2,
+}
+
+COMPARISON: dict[str, Arithmetic] = {
+    "==": np.equal,
+    "!=": np.not_equal,
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+}
+
+SET_OPERATORS = frozenset(("and", "or", "unless"))
+
+
+def scalar_operation(op: str, lhs: ValueArray, rhs: ValueArray) -> ValueArray:
+    """An operator between scalars; comparisons give 1 or 0."""
+    return np.asarray((ARITHMETIC.get(op) or COMPARISON[op])(lhs, rhs), np.float64)
 
 
 def scalar_with_vector(

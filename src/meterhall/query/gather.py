@@ -6,7 +6,7 @@ end. So are rows with holes, without their STALE and ABSENT cells: each of them 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def range_tiles(
             run = run_of(part, markers=False)
             if run is not None:
                 windows = ragged(run.times, run.values, run.offsets, ends, range_ms)
-                yield Tile(run.rows, windows)
+                yield Tile(run.rows, replace(windows, tick=budget.check))
                 budget.check()
 
 
@@ -125,11 +125,13 @@ def _whole_tiles(
                 values = stack.values[part, :length]
                 shape = (len(values), steps)
                 times = stack.times[clock, :length]
-                yield Tile(stack.rows[part], Windows(times, values, lo[clock], hi[clock], shape))
+                windows = Windows(times, values, lo[clock], hi[clock], shape, tick=budget.check)
+                yield Tile(stack.rows[part], windows)
                 budget.check()
         return
     for piece in spans(stack, steps):
-        yield Tile(piece.rows, _end_to_end(piece, lo[piece.clock_of], hi[piece.clock_of]))
+        windows = _end_to_end(piece, lo[piece.clock_of], hi[piece.clock_of])
+        yield Tile(piece.rows, replace(windows, tick=budget.check))
         budget.check()
 
 
