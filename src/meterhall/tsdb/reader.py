@@ -60,8 +60,12 @@ class TenantReader:
     def label_values(self, name: str, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
         """Sorted values of one label; of all series where `sets` is empty."""
         if sets:
-            found = self._found(sets, start_ms, end_ms)
-            return sorted({value for labels in found for key, value in labels if key == name})
+            found: set[str] = set()
+            for matchers in sets:
+                with self.head.lock:
+                    found.update(self.head.values(name, matchers, *_range(start_ms, end_ms)))
+                found.update(*self.history.values(name, matchers, *_range(start_ms, end_ms)))
+            return sorted(found)
         return sorted(self._union(start_ms, end_ms, lambda index: index.values(name)))
 
     def _found(self, sets: MatcherSets, start_ms: int, end_ms: int) -> set[Labels]:
@@ -91,6 +95,10 @@ class TenantReader:
         for index in self.history.indexes(start_ms, end_ms):
             found.update(texts(index))
         return found
+
+
+def _range(start_ms: int, end_ms: int) -> tuple[int, int]:
+    return _int64(start_ms), _int64(end_ms)
 
 
 def _int64(time_ms: int) -> int:
