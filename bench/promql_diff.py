@@ -1,76 +1,54 @@
-"""Our evaluator against a real Prometheus on the same samples: label sets exactly, values within 1e-9.
+"""Our answers against a real Prometheus' on the same samples: label sets exactly, values within 1e-9.
 
-    python -m bench.promql_diff --prometheus /opt/peers/prometheus --queries FILE --fuzz 1000
+    python -m bench.promql_diff --prometheus .peers/prometheus --queries FILE --fuzz 1000 --seed 1
+    python -m bench.promql_diff --queries FILE --server http://127.0.0.1:9480/prometheus --key-file F
+    python -m bench.promql_diff --fuzz 500 --record tests/query/data/fuzz.jsonl.gz
 
-starts Prometheus on a free port with an empty directory, remote-writes the demo data of the PromLabs
-compliance suite to it, and compares every query as instant and as range query, aligned and not. Random
-queries run on small data with every oddity.
+starts Prometheus on a free port with an empty directory and remote-writes the demo data of the PromLabs
+compliance suite to it (for `--queries`: one a line) or small data with every oddity (for `--fuzz`). Each query
+is asked as instant and as range query, aligned and not. Without `--server` our evaluator runs in this
+process; with it a running Meterhall is written to and asked, and the two JSON answers are compared as well.
 """
 
 import argparse
+import gzip
 import json
-import math
-import re
+import random
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.parse
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
 import cramjam
 import numpy as np
+from tests.query.memory import MemoryReader, Series
 
-from bench.promlabs_data import Entry, Sample, demo_series
-from bench.promql_fuzz import Generator, odd_series
-from meterhall.model.errors import MeterhallError
-from meterhall.model.labels import Labels, make_labels
-from meterhall.promql.parser import parse_expr
-from meterhall.query.budget import Budget, QueryLimits
+from bench.odd_data import odd_series
+from bench.promlabs_data import Sample, demo_series
+from bench.promql_answers import (
+    Answer,
+    Api,
+    Grid,
+    difference,
+    from_json,
+    in_process,
+    json_difference,
+    packed,
+)
+from bench.promql_fuzz import Generator
+from meterhall.model.labels import Labels
 from meterhall.query.engine import Engine, EngineOptions
-from meterhall.query.fixed import FixedReader
-from meterhall.query.result import GridResult, QueryResult, ScalarResult, VectorResult
 
-RELATIVE = 1e-9
 SLICE_MS = 900_000
-Points = dict[Labels, dict[int, float]]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back: points by series, or an error; and the annotations."""
-
-    points: Points
-    error: str
-    notes: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Series:
-    """Samples (time_ms, value) of one series, times ascending."""
-
-    labels: Labels
-    samples: list[Sample]
-
-
-class _Clock:
-    def now_ms(self) -> int:
-        return 0
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-
-def _columns(series: Series) -> tuple[np.ndarray, np.ndarray]:
-    times, values = zip(*series.samples, strict=True)
-    return np.array(times, np.int64), np.array(values, np.float64)
+# Where Prometheus itself gives another answer when asked again, there is nothing to agree with.
+ASKED_AGAIN = 6
+_RECORDED_BYTES_MAX = 1_500_000
 
 
 def _varint(number: int) -> bytes:
@@ -96,150 +74,29 @@ def _timeseries(labels: Labels, samples: list[Sample]) -> bytes:
     return _field(1, out)
 
 
-def push(base: str, series: list[Series]) -> None:
+def push(api: Api, series: list[Series]) -> None:
     """Remote-write everything by slices of time: Prometheus refuses what is an hour behind."""
     first = min(one.samples[0][0] for one in series)
     last = max(one.samples[-1][0] for one in series)
     for begin in range(first, last + 1, SLICE_MS):
         for at in range(0, len(series), 500):
-            body = b"".join(
-                _timeseries(
-                    one.labels, [s for s in one.samples if begin <= s[0] < begin + SLICE_MS]
-                )
-                for one in series[at : at + 500]
-            )
-            request = urllib.request.Request(
-                f"{base}/api/v1/write",
-                bytes(cramjam.snappy.compress_raw(body)),
-                {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"},
-            )
-            urllib.request.urlopen(request).close()
+            body = b"".join(_slices(series[at : at + 500], begin))
+            headers = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
+            said = api.post("write", bytes(cramjam.snappy.compress_raw(body)), headers)
+            assert not said, f"remote write was refused: {said[:200]!r}"
 
 
-def _get(base: str, path: str, parameters: dict[str, str]) -> dict:
-    data = urllib.parse.urlencode(parameters).encode()
-    try:
-        with urllib.request.urlopen(f"{base}/api/v1/{path}", data) as response:
-            return json.load(response)
-    except urllib.error.HTTPError as error:
-        return json.load(error)
+def _slices(series: list[Series], begin: int) -> Iterator[bytes]:
+    for one in series:
+        samples = [sample for sample in one.samples if begin <= sample[0] < begin + SLICE_MS]
+        if samples:
+            yield _timeseries(one.labels, samples)
 
 
-def theirs(base: str, query: str, grid: tuple[int, int, int]) -> Answer:
-    """Prometheus' answer; a step of 0 asks for an instant."""
-    start, end, step = grid
-    if step:
-        times = {"start": start / 1000, "end": end / 1000, "step": step / 1000}
-        body = _get(base, "query_range", {"query": query, **times})
-    else:
-        body = _get(base, "query", {"query": query, "time": start / 1000})
-    notes = frozenset((*body.get("warnings", ()), *body.get("infos", ())))
-    if body["status"] != "success":
-        return Answer({}, body["error"], notes)
-    result = body["data"]["result"]
-    if body["data"]["resultType"] == "scalar":
-        return Answer({(): {_ms(result[0]): float(result[1])}}, "", notes)
-    if body["data"]["resultType"] == "string":
-        return Answer({((result[1], ""),): {}}, "", notes)
-    points = {
-        make_labels(entry["metric"]): {
-            _ms(t): float(v) for t, v in entry.get("values", [entry.get("value")])
-        }
-        for entry in result
-    }
-    return Answer(points, "", notes)
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
-def ours(engine: Engine, reader: FixedReader, query: str, grid: tuple[int, int, int]) -> Answer:
-    """The same from our evaluator."""
-    start, end, step = grid
-    budget = Budget(QueryLimits(), _Clock(), 120)
-    try:
-        expr = parse_expr(query)
-        if step:
-            result = engine.range(reader, expr, query, start, end, step, budget)
-        else:
-            result = engine.instant(reader, expr, query, start, budget)
-    except MeterhallError as error:
-        return Answer({}, str(error), frozenset())
-    return Answer(_points(result), "", frozenset((*result.warnings, *result.infos)))
-
-
-def _points(result: QueryResult) -> Points:
-    value = result.value
-    match value:
-        case ScalarResult():
-            return {(): {value.time_ms: value.value}}
-        case VectorResult():
-            return {
-                labels: {value.time_ms: float(v)}
-                for labels, v in zip(value.labels, value.values, strict=True)
-            }
-        case GridResult():
-            mask = np.ones(value.values.shape, bool) if value.present is None else value.present
-            return {
-                labels: dict(zip(value.times[here].tolist(), row[here].tolist(), strict=True))
-                for labels, row, here in zip(value.labels, value.values, mask, strict=True)
-            }
-    return {
-        labels: dict(zip(t.tolist(), v.tolist(), strict=True))
-        for labels, t, v in zip(value.labels, value.times, value.values, strict=True)
-    }
-
-
-def difference(left: Answer, right: Answer) -> str:
-    """The first disagreement in words, or nothing."""
-    if bool(left.error) != bool(right.error):
-        return f"error: theirs {left.error!r}, ours {right.error!r}"
-    if left.error:
-        same = left.error.endswith(right.error) or _worded(left.error) == _worded(right.error)
-        return "" if same else f"text: {left.error!r} / {right.error!r}"
-    if left.points.keys() != right.points.keys():
-        missing, extra = left.points.keys() - right.points.keys(), right.points.keys() - left.points
-        return f"labels: missing {sorted(missing)[:2]}, extra {sorted(extra)[:2]}"
-    for labels, points in left.points.items():
-        mine = right.points[labels]
-        if points.keys() != mine.keys():
-            return f"times of {labels}: {sorted(points.keys() ^ mine.keys())[:5]}"
-        for time_ms, value in points.items():
-            if not _close(value, mine[time_ms]):
-                return f"value of {labels} at {time_ms}: {value!r} / {mine[time_ms]!r}"
-    return _note_difference(left.notes, right.notes)
-
-
-def _note_difference(left: frozenset[str], right: frozenset[str]) -> str:
-    theirs_worded = {_worded(note) for note in left if "annotations omitted" not in note}
-    ours_worded = {_worded(note) for note in right if "sort is ineffective" not in note}
-    # The API shows ten of a kind; then only what it shows can be compared.
-    shortened = len(theirs_worded) < len(left)
-    if theirs_worded == ours_worded or (shortened and theirs_worded < ours_worded):
-        return ""
-    return f"notes: {sorted(theirs_worded ^ ours_worded)[:4]}"
-
-
-# What 3.14 words differently from 3.5, and which of two equal culprits is named first.
-_REWORDED = [
-    (r' for metric name ""', ""),
-    (r", from buckets .* to \S+Z", ""),
-    (r"match group .* of the operation: \[.*\]", "operation:"),
-    (r"Scalar value \S+ (over|under)flows", "Scalar value flows"),
-]
-
-
-def _worded(text: str) -> str:
-    for pattern, plain in _REWORDED:
-        text = re.sub(pattern, plain, text)
-    return text
-
-
-def _close(left: float, right: float) -> bool:
-    if math.isnan(left) or math.isnan(right):
-        return math.isnan(left) and math.isnan(right)
-    return left == right or abs(left - right) <= RELATIVE * max(abs(left), abs(right))
+def in_order_of_creation(series: list[Series]) -> list[Series]:
+    """As Prometheus will number them, which is the order it hands them to its evaluator."""
+    first = min(one.samples[0][0] for one in series)
+    return sorted(series, key=lambda one: (one.samples[0][0] - first) // SLICE_MS)
 
 
 class Prometheus:
@@ -260,6 +117,7 @@ class Prometheus:
                 f"--storage.tsdb.path={root / 'data'}",
                 f"--web.listen-address=127.0.0.1:{port}",
                 "--web.enable-remote-write-receiver",
+                "--enable-feature=promql-experimental-functions,promql-duration-expr",
                 "--log.level=error",
             ]
         )
@@ -281,58 +139,159 @@ class Prometheus:
         self._directory.cleanup()
 
 
-def grids(end_ms: int) -> Iterator[tuple[int, int, int]]:
+def grids(end_ms: int) -> list[Grid]:
     """Instant and range, aligned and not."""
-    yield end_ms, end_ms, 0
-    yield end_ms - 3_217, end_ms - 3_217, 0
-    yield end_ms - 600_000, end_ms, 10_000
-    yield end_ms - 601_234, end_ms - 1_234, 7_777
+    return [
+        (end_ms, end_ms, 0),
+        (end_ms - 3_217, end_ms - 3_217, 0),
+        (end_ms - 600_000, end_ms, 10_000),
+        (end_ms - 601_234, end_ms - 1_234, 7_777),
+    ]
 
 
-def compare(
-    base: str, series: list[Series], queries: list[str], grids: list[tuple[int, int, int]]
-) -> Iterator[str]:
-    """Each disagreement, printed as it is found."""
-    reader = FixedReader({one.labels: _columns(one) for one in series})
-    engine = Engine(EngineOptions())
-    for query in queries:
-        for grid in grids:
-            found = difference(theirs(base, query, grid), ours(engine, reader, query, grid))
-            if found:
-                print(f"{query}\n  {grid}: {found}", flush=True)
-                yield found
+def odd_grids(end_ms: int, chance: random.Random) -> list[Grid]:
+    """An instant and two ranges: inside the data, at its edges, a lookback behind, outside."""
+    edge = end_ms - chance.choice([900_000, 500_000, 300_000, 210_000])
+    instants = [end_ms, end_ms - 3_217, edge, edge + 300_000, edge + 299_999, end_ms + 290_001]
+    instants += [end_ms - 900_000 + 300_000, end_ms + 300_000, end_ms - 7_200_000]
+    at = chance.choice(instants)
+    ranges = [
+        (end_ms - 600_000, end_ms, 10_000),
+        (end_ms - 601_234, end_ms - 1_234, 7_777),
+        (end_ms - 90_000, end_ms - 30_000, 1_000),
+        (end_ms - 1_300_000, end_ms - 700_000, 20_000),
+        (end_ms - 7_000_000, end_ms + 700_000, 300_000),
+        (end_ms - 6_900_007, end_ms + 7_200_000, 3_600_000),
+        (end_ms - 60_000, end_ms + 420_000, 15_000),
+        (end_ms - 450_500, end_ms - 450_500, 60_000),
+        (end_ms - 1_000_001, end_ms - 399_999, 1_001),
+        (end_ms - 900_000, end_ms - 5_000, 60_000),
+    ]
+    return [(at, at, 0), *chance.sample(ranges, 2)]
 
 
-def _plan(
-    arguments: argparse.Namespace, end_ms: int, rng: np.random.Generator
-) -> Iterator[tuple[Iterator[Entry], list[str]]]:
-    if arguments.queries:
-        yield demo_series(end_ms, rng), arguments.queries.read_text().splitlines()
-    if arguments.fuzz:
-        generator = Generator(arguments.seed, end_ms)
-        yield odd_series(end_ms, rng), [generator.query() for _ in range(arguments.fuzz)]
+def small_grids(end_ms: int) -> list[Grid]:
+    """For a recording: an instant, and a range of thirteen steps."""
+    return [(end_ms - 3_217, end_ms - 3_217, 0), (end_ms - 430_000, end_ms + 134_001, 47_000)]
 
 
-def main() -> int:
-    """Compare, print each disagreement and the count; 1 where there is any."""
-    parser = argparse.ArgumentParser()
+Ours = Callable[[str, Grid], Answer]
+
+
+class Comparison:
+    """Asks both and prints each disagreement as it is found."""
+
+    def __init__(self, peer: Api, series: list[Series], server: Api | None) -> None:
+        self._peer = peer
+        self._server = server
+        self._reader = MemoryReader(in_order_of_creation(series))
+        self._engine = Engine(EngineOptions())
+        self.compared = 0
+        self.unsettled = 0
+        self.found = 0
+        self.agreed: list[tuple[str, Grid, Answer]] = []
+
+    def compare(self, query: str, grid: Grid) -> None:
+        """One query at one grid."""
+        self.compared += 1
+        theirs = self._peer.ask(query, grid)
+        if self._server is None:
+            ours = in_process(self._engine, self._reader, query, grid)
+            found = difference(from_json(theirs), ours)
+        else:
+            answer = self._server.ask(query, grid)
+            ours = from_json(answer)
+            found = json_difference(theirs, answer, grid)
+        if not found:
+            self.agreed.append((query, grid, from_json(theirs)))
+        elif self._is_settled(query, grid, from_json(theirs), ours):
+            self.found += 1
+            print(f"{query}\n  {grid}: {found}", flush=True)
+        else:
+            self.unsettled += 1
+            print(f"unsettled: {query}", flush=True)
+
+    def _is_settled(self, query: str, grid: Grid, theirs: Answer, ours: Answer) -> bool:
+        """Whether Prometheus repeats itself."""
+        again = (from_json(self._peer.ask(query, grid)) for _ in range(ASKED_AGAIN))
+        return not any(difference(theirs, other) or not difference(other, ours) for other in again)
+
+
+def _record(path: Path, series: list[Series], agreed: list[tuple[str, Grid, Answer]]) -> None:
+    """The samples in the first line, then an answer a line."""
+    samples = [[dict(one.labels), *map(_texts, zip(*one.samples, strict=True))] for one in series]
+    lines = [json.dumps(samples), *(json.dumps(packed(*entry)) for entry in agreed)]
+    data = gzip.compress("\n".join(lines).encode(), mtime=0)
+    assert len(data) < _RECORDED_BYTES_MAX, f"a recording of {len(data)} bytes"
+    path.write_bytes(data)
+    print(f"{len(agreed)} answers in {len(data)} bytes")
+
+
+def _texts(numbers: tuple[float, ...]) -> str:
+    """Numbers so that none is lost: a staleness marker is one NaN among many."""
+    return " ".join(
+        struct.pack(">d", number).hex() if number != number else repr(number) for number in numbers
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--prometheus", default="/opt/peers/prometheus")
     parser.add_argument("--queries", type=Path, help="a query a line, on the demo data")
     parser.add_argument("--fuzz", type=int, default=0, help="so many random queries on odd data")
     parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
+    parser.add_argument("--server", help="a Meterhall with empty store, to be asked instead")
+    parser.add_argument("--key-file", type=Path, help="its appkey, in a file")
+    parser.add_argument(
+        "--record", type=Path, help="keep what agreed, for tests/query/test_fuzz.py"
+    )
+    return parser.parse_args()
+
+
+def _server(arguments: argparse.Namespace) -> Api | None:
+    if not arguments.server:
+        return None
+    return Api(arguments.server, {"X-TC-APP-KEY": arguments.key_file.read_text().strip()})
+
+
+def _run(arguments: argparse.Namespace, series: list[Series], asked: list[tuple[str, Grid]]) -> int:
+    server = _server(arguments)
+    with Prometheus(arguments.prometheus) as peer:
+        api = Api(peer.base)
+        comparison = Comparison(api, series, server)
+        for target in filter(None, (api, server)):
+            push(target, series)
+        for query, grid in asked:
+            comparison.compare(query, grid)
+    if arguments.record:
+        _record(arguments.record, in_order_of_creation(series), comparison.agreed)
+    print(
+        f"{comparison.compared} comparisons, {comparison.found} disagreements, "
+        f"{comparison.unsettled} where Prometheus does not agree with itself"
+    )
+    return comparison.found
+
+
+def main() -> int:
+    """Compare, print each disagreement and the count; 1 where there is any."""
+    arguments = _arguments()
     end_ms = int(time.time()) // 60 * 60_000 - 720_000  # noqa: TID251 - a tool outside the service
     rng = np.random.default_rng(arguments.seed)
-    compared = disagreements = 0
-    for entries, queries in _plan(arguments, end_ms, rng):
-        series = [Series(*entry) for entry in entries]
-        with Prometheus(arguments.prometheus) as peer:
-            push(peer.base, series)
-            found = list(compare(peer.base, series, queries, list(grids(end_ms))))
-        compared += len(queries) * 4
-        disagreements += len(found)
-    print(f"{compared} comparisons, {disagreements} disagreements")
-    return 1 if disagreements else 0
+    found = 0
+    if arguments.queries:
+        series = [Series(*entry) for entry in demo_series(end_ms, rng)]
+        queries = arguments.queries.read_text().splitlines()
+        found += _run(arguments, series, [(q, grid) for q in queries for grid in grids(end_ms)])
+    if arguments.fuzz:
+        series = [Series(*entry) for entry in odd_series(end_ms, rng)]
+        generator, chance = Generator(arguments.seed, end_ms), random.Random(arguments.seed)
+        asked: list[tuple[str, Grid]] = []
+        for _ in range(arguments.fuzz):
+            chosen = small_grids(end_ms) if arguments.record else odd_grids(end_ms, chance)
+            query = generator.query()
+            asked += [(query, grid) for grid in chosen]
+        found += _run(arguments, series, asked)
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

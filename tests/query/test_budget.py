@@ -79,6 +79,9 @@ def test_hold_and_settle_count_what_is_in_memory():
         'count_over_time({__name__=~".+"}[5y:1s])',
         "count_over_time(vector(1)[5y:10ms])",
         "sum(count_over_time(x[5y:1s]))",
+        "max_over_time(count_over_time(x[1h:1m])[5y:1s])",
+        "max_over_time(count_over_time(x[5y:1s])[1h:1m])",
+        "max_over_time((max_over_time((max_over_time(x[60d:1s]))[60d:1s]))[60d:1s])",
     ],
 )
 def test_too_much_is_refused_before_it_is_made(query):

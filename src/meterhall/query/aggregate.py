@@ -95,9 +95,11 @@ def _outside(values: ValueArray, low: float, high: float) -> list[float]:
 
 def pick(node: AggregateExpr, frame: Frame, size: ValueArray, budget: Budget) -> Frame:
     """topk, bottomk and limitk: up to size[T] series of each group at each step, labels kept."""
-    _check_size(size)
     steps = frame.values.shape[1]
-    if not frame.labels or size.max() < 1:
+    if size.max() < 1:
+        return empty_frame(steps)
+    _check_size(size)
+    if not frame.labels:
         return empty_frame(steps)
     rows, _ = _grouped(node, frame)
     place = np.empty(frame.values.shape, np.int64)
@@ -122,10 +124,12 @@ def _in_order(frame: Frame, rows: Grouped, place: IndexArray) -> Frame:
 
 
 def _check_size(size: ValueArray) -> None:
+    if np.isnan(size).any():
+        raise QueryError("Parameter value is NaN")
     greatest, least = float(size.max()), float(size.min())
-    if not _INT64_MIN <= greatest <= _INT64_MAX:
+    if greatest > _INT64_MAX:
         raise QueryError(f"Scalar value {format_float(greatest)} overflows int64")
-    if not _INT64_MIN <= least <= _INT64_MAX:
+    if least < _INT64_MIN:
         raise QueryError(f"Scalar value {format_float(least)} underflows int64")
 
 

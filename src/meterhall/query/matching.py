@@ -115,15 +115,15 @@ def match_vectors(operation: Operation, lhs: Frame, rhs: Frame, budget: Budget) 
     if not fillable and (not many.labels or not one.labels):
         return empty_frame(lhs.values.shape[1])
     sides = _sides(many, one, matching)
-    _refuse_duplicates(sides, matching, filled=bool(fillable))
+    duplicates = _duplicates(sides, filled=bool(fillable))
     rows = _paired(operation, sides, budget)
     if fill_one is not None:
         rows = _joined(rows, _filled_one(operation, sides, fill_one))
     if fill_many is not None:
         rows = _joined(rows, _filled_many(operation, sides, fill_many))
+    _refuse(operation, sides, duplicates, rows)
     if not rows.labels:
         return empty_frame(lhs.values.shape[1])
-    _refuse_collisions(operation, rows)
     left, right = (rows.one, rows.many) if swapped else (rows.many, rows.one)
     return compact(merged(_computed(operation, rows, left, right)))
 
@@ -214,22 +214,47 @@ def _both_present(
     return many.mask()[many_rows] & one.mask()[one_rows]
 
 
-def _refuse_duplicates(sides: _Sides, matching: VectorMatching, *, filled: bool) -> None:
-    """Two series of the one side with the same signature at the same step cannot be told apart."""
+@dataclass(frozen=True, slots=True)
+class _Duplicates:
+    """Two series of the one side, by row, that the same step has under the same signature."""
+
+    step: int
+    first: int
+    second: int
+
+
+def _duplicates(sides: _Sides, *, filled: bool) -> _Duplicates | None:
+    """The duplicates that Prometheus, going step by step and then series by series, meets first."""
     counts = np.bincount(sides.one_ids, minlength=sides.signatures)
     if counts.max(initial=0) < 2:
-        return
+        return None
+    here = sides.one.mask()
     # Prometheus does not look at a step where one side is empty, unless it is to be filled.
     active = np.True_ if filled else sides.many.mask().any(axis=0)
+    found: list[_Duplicates] = []
     for signature in np.flatnonzero(counts > 1).tolist():
         rows = np.flatnonzero(sides.one_ids == signature)
-        crowded = (np.count_nonzero(sides.one.mask()[rows], axis=0) > 1) & active
+        crowded = (np.count_nonzero(here[rows], axis=0) > 1) & active
         if crowded.any():
             step = int(crowded.argmax())
-            first, second = rows[sides.one.mask()[rows, step]][:2].tolist()
-            raise QueryError(
-                _duplicate_text(matching, sides.one.labels[first], sides.one.labels[second])
-            )
+            first, second = rows[here[rows, step]][:2].tolist()
+            found.append(_Duplicates(step, first, second))
+    return min(found, key=lambda pair: (pair.step, pair.second), default=None)
+
+
+def _refuse(
+    operation: Operation, sides: _Sides, duplicates: _Duplicates | None, rows: _Rows
+) -> None:
+    """Raises for whatever is wrong at the earliest step; at one step duplicates come first."""
+    collision = _collision(operation, rows) if rows.labels else None
+    if duplicates is not None and (collision is None or duplicates.step <= collision):
+        labels = sides.one.labels
+        raise QueryError(
+            _duplicate_text(operation.matching, labels[duplicates.first], labels[duplicates.second])
+        )
+    if collision is not None:
+        one_to_one = operation.matching.card is Cardinality.ONE_TO_ONE
+        raise QueryError(_MANY_TO_ONE if one_to_one else _NOT_UNIQUE)
 
 
 def _duplicate_text(matching: VectorMatching, first: Labels, second: Labels) -> str:
@@ -266,18 +291,19 @@ def _included(labels: Labels, one: Labels, names: tuple[str, ...]) -> Labels:
     return make_labels(merged_labels)
 
 
-def _refuse_collisions(operation: Operation, rows: _Rows) -> None:
-    """Several results of one signature at one step: never one-to-one, else only with other labels."""
+def _collision(operation: Operation, rows: _Rows) -> int | None:
+    """The first step with several results of one signature: never one-to-one, else only with other labels."""
     if operation.matching.card is Cardinality.ONE_TO_ONE:
-        groups, text = rows.signatures, _MANY_TO_ONE
+        groups = rows.signatures
     else:
         numbers, _ = numbered(rows.labels)
-        groups, text = rows.signatures * (int(numbers.max()) + 1) + numbers, _NOT_UNIQUE
+        groups = rows.signatures * (int(numbers.max()) + 1) + numbers
     _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if sizes.max() < 2:
-        return
+        return None
     if rows.here is None:
-        raise QueryError(text)
+        return 0
+    steps = np.zeros(rows.here.shape[1], np.bool_)
     for group in np.flatnonzero(sizes > 1).tolist():
-        if (np.count_nonzero(rows.here[groups == group], axis=0) > 1).any():
-            raise QueryError(text)
+        steps |= np.count_nonzero(rows.here[groups == group], axis=0) > 1
+    return int(steps.argmax()) if steps.any() else None

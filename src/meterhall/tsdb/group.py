@@ -32,6 +32,10 @@ _NEVER = 2**63 - 1
 # A row is worth a matrix row while at least one cell in eight is filled on average.
 _SPARSE = 8
 _SPARSE_FREE_CELLS = 512
+# How many rows `newest` goes back past absent cells.
+_NEWEST_ROWS = 8
+# What `newest` says of a series without a sample in the range.
+NOTHING = (NO_TIME, ABSENT)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -285,6 +289,31 @@ class Group:
             sealed,
             [side.between(start_ms, end_ms) for side in (self._flushing, self._side)],
         )
+
+    def newest(self, column: int, start_ms: int, end_ms: int) -> tuple[int, float] | None:
+        """Time and value of a series' newest sample in a range, NOTHING where it has none.
+
+        None where a few raw rows cannot tell. Takes some microseconds whatever the group holds.
+        """
+        slot = int(self._slot_of_column[column])
+        if self._last[slot] < start_ms:
+            return NOTHING
+        times, row = self._raw_times, self._rows
+        if row and times[row - 1] > end_ms:
+            row = int(times[:row].searchsorted(end_ms, "right"))
+        start_ms = max(start_ms, self._published_ms)
+        for at in range(row - 1, max(row - _NEWEST_ROWS, 0) - 1, -1):
+            time_ms: int = times.item(at)
+            if time_ms < start_ms or slot >= self._raw.shape[1]:
+                return None
+            value: float = self._raw.item(at, slot)
+            # ABSENT is a NaN and so are other values; comparing bits costs more than this comparison.
+            if value == value or int(self._raw[at, slot].view(np.uint64)) != ABSENT_BITS:
+                late = self._side.may_hold(time_ms, end_ms) or self._flushing.may_hold(
+                    time_ms, end_ms
+                )
+                return None if late else (time_ms, value)
+        return None
 
     def begin_flush(self, end_ms: int) -> GroupView | None:
         """Freezes what lies before `end_ms` and shows it; None where there is nothing.

@@ -35,9 +35,10 @@ from meterhall.model.samples import (
     TimestampArray,
     ValueArray,
 )
-from meterhall.tsdb.group import Group, GroupView
+from meterhall.ports.series import NewestSample
+from meterhall.tsdb.group import NOTHING, Group, GroupView
 from meterhall.tsdb.index import HeadIndex
-from meterhall.tsdb.matching import match
+from meterhall.tsdb.matching import match, match_few
 from meterhall.tsdb.merging import runs
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.refusals import duplicate
@@ -217,6 +218,23 @@ class TenantHead:
                 labels = self._labels(group, recent)
                 parts.append(HeadPart(labels, group.view(recent, start_ms, end_ms)))
         return parts
+
+    def newest(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
+    ) -> list[NewestSample] | None:
+        """The newest sample in the range of each series that passes; None where that takes longer."""
+        numbers = match_few(self.index, matchers, series_max)
+        if numbers is None:
+            return None
+        found: list[NewestSample] = []
+        for number, labels in zip(numbers, self.index.labels(numbers), strict=True):
+            ref = self._ref(number)
+            sample = self.groups[ref >> _COLUMN_BITS].newest(ref & _COLUMN_MASK, start_ms, end_ms)
+            if sample is None:
+                return None
+            if sample is not NOTHING:
+                found.append((labels, *sample))
+        return found
 
     def overlaps(self, start_ms: int, end_ms: int) -> bool:
         """Whether any sample may lie in the range."""

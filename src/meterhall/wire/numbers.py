@@ -14,10 +14,17 @@ _PLAIN = rb"(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?"
 # Our own fixed patterns over bytes, possessive, so linear in the input.
 _FINITE = re.compile(rb"[+-]?" + _PLAIN)  # noqa: TID251 - our own pattern
 _INFINITE = re.compile(rb"[+-]?inf(?:inity)?", re.IGNORECASE)  # noqa: TID251 - our own pattern
-_UNDERSCORED = re.compile(rb"(?<=[0-9])_(?=[0-9])")  # noqa: TID251 - our own pattern
-_HEX = re.compile(  # noqa: TID251 - our own pattern
-    rb"[+-]?0[xX](?:[0-9a-fA-F]++(?:\.[0-9a-fA-F]*+)?|\.[0-9a-fA-F]++)[pP][+-]?[0-9]++"
+_DIGITS = r"[0-9](?:_?[0-9])*+"
+_DECIMAL = re.compile(  # noqa: TID251 - our own pattern
+    rf"[+-]?(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?"
 )
+_HEX = r"[0-9a-fA-F](?:_?[0-9a-fA-F])*+"
+_HEXADECIMAL = re.compile(  # noqa: TID251 - our own pattern
+    rf"[+-]?0[xX]_?(?:{_HEX}(?:\.(?:{_HEX})?)?|\.{_HEX})[pP][+-]?{_DIGITS}"
+)
+_WORDS = re.compile(r"[+-]?inf(?:inity)?|nan", re.IGNORECASE)  # noqa: TID251 - our own pattern
+# A literal longer than this is no number that anyone means.
+_NUMBER_CHARS_MAX = 1000
 
 _INT64_MAX = (1 << 63) - 1
 _INT64_MIN = -(1 << 63)
@@ -35,6 +42,24 @@ def parse_value(token: bytes) -> float | None:
     if _INFINITE.fullmatch(token):
         return float(token)
     return None
+
+
+def parse_float(text: str) -> float | None:
+    """What strconv.ParseFloat(text, 64) gives, or None where it gives an error.
+
+    Underscores and hexadecimal count here, which a sample's value may not have.
+    """
+    if len(text) > _NUMBER_CHARS_MAX:
+        return None
+    if _DECIMAL.fullmatch(text):
+        value = float(text.replace("_", ""))
+        return None if math.isinf(value) else value
+    if _HEXADECIMAL.fullmatch(text):
+        try:
+            return float.fromhex(text.replace("_", ""))
+        except OverflowError:
+            return None
+    return float(text) if _WORDS.fullmatch(text) else None
 
 
 def parse_milliseconds(digits: bytes) -> int | None:
@@ -62,23 +87,13 @@ def parse_seconds(token: bytes) -> int | None:
 
 def normalize_bound(text: str) -> str:
     """The value of an `le` or `quantile` label in OpenMetrics' spelling; unchanged where not a number."""
-    number = _bound(text.encode())
+    number = parse_float(text)
     if number is None:
         return text
     if number == 0:
         return "0.0"
     spelt = format_float(number)
     return spelt if not math.isfinite(number) or "e" in spelt or "." in spelt else spelt + ".0"
-
-
-def _bound(token: bytes) -> float | None:
-    """Go's ParseFloat without the limits that a sample's value has: underscores and hex count here."""
-    if _HEX.fullmatch(token):
-        try:
-            return float.fromhex(token.decode())
-        except OverflowError:
-            return None
-    return parse_value(_UNDERSCORED.sub(b"", token))
 
 
 def format_float(number: float) -> str:

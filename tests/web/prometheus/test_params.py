@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from meterhall.model.errors import BadInput
 from meterhall.web.prometheus import params
 from meterhall.web.prometheus.form import Form
+from meterhall.wire.numbers import parse_float
 
 
 @pytest.mark.parametrize(
@@ -44,11 +45,11 @@ from meterhall.web.prometheus.form import Form
     ],
 )
 def test_floats_are_those_of_go(text, value):
-    assert params.go_float(text) == value
+    assert parse_float(text) == value
 
 
 def test_nan_is_a_float():
-    assert math.isnan(params.go_float("NaN"))
+    assert math.isnan(parse_float("NaN"))
 
 
 @pytest.mark.parametrize(

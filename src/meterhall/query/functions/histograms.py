@@ -17,6 +17,7 @@ from meterhall.query.functions.invocation import Function, Invocation
 from meterhall.query.functions.labels import is_label_name, with_label
 from meterhall.query.functions.over_time import note_invalid_quantiles
 from meterhall.query.kernels import buckets
+from meterhall.wire.numbers import parse_float
 
 _LE = "le"
 
@@ -145,7 +146,7 @@ def _histograms(call: Invocation, frame: Frame, argument: int) -> Iterator[Histo
     for row, labels in enumerate(frame.labels):
         le = label_value(labels, _LE)
         if le not in bounds:
-            bounds[le] = _bound(le)
+            bounds[le] = parse_float(le)
         bound = bounds[le]
         metric = label_value(labels, METRIC_NAME)
         if bound is None:
@@ -162,14 +163,6 @@ def _histograms(call: Invocation, frame: Frame, argument: int) -> Iterator[Histo
             np.array([row for _, row in entries], np.int64),
             np.array([bound for bound, _ in entries]),
         )
-
-
-def _bound(text: str) -> float | None:
-    """`le` as Go's ParseFloat reads it."""
-    try:
-        return None if text != text.strip() else float(text)
-    except ValueError:
-        return None
 
 
 def _repairs(fixed: buckets.Monotonic, valid: BoolArray, times: IndexArray) -> Repairs | None:

@@ -80,17 +80,18 @@ def predict_linear(call: Invocation) -> Value:
 def double_exponential_smoothing(call: Invocation) -> Value:
     """Holt-Winters without seasons; both factors lie strictly between 0 and 1."""
     smoothing, trend = call.scalar(1), call.scalar(2)
-    _check_factors("smoothing", "sf", smoothing)
-    _check_factors("trend", "tf", trend)
-    return nameless(
-        over_windows(
-            call.range_vector(0),
-            lambda windows: over_time.smoothed(windows, smoothing, trend),
-        )
-    )
+
+    def value(windows: Windows) -> tuple[ValueArray, BoolArray]:
+        seen = np.any(windows.count > 0, axis=0)
+        _check_factors("smoothing", "sf", smoothing[seen])
+        _check_factors("trend", "tf", trend[seen])
+        return over_time.smoothed(windows, smoothing, trend)
+
+    return nameless(over_windows(call.range_vector(0), value))
 
 
 def _check_factors(kind: str, symbol: str, factors: ValueArray) -> None:
+    """Refuses what Prometheus refuses, which looks at factors only where there is something to smooth."""
     wrong = (factors <= 0) | (factors >= 1)
     if wrong.any():
         raise QueryError(
@@ -114,5 +115,4 @@ RATES: dict[str, Callable[[Invocation], Value]] = {
     "deriv": deriv,
     "predict_linear": predict_linear,
     "double_exponential_smoothing": double_exponential_smoothing,
-    "holt_winters": double_exponential_smoothing,
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from meterhall.model.samples import ValueArray
-from meterhall.query.kernels.windows import BoolArray
+from meterhall.query.kernels.windows import BoolArray, IndexArray
 
 # Relative difference of neighbouring counts that counts as rounding noise.
 _NOISE = 1e-12
@@ -69,8 +69,7 @@ def quantile(counts: ValueArray, bounds: ValueArray, at: ValueArray) -> ValueArr
         result = np.full(counts.shape[1], np.nan)
     else:
         rank = at * total
-        # Counts ascend, so the first bucket that reaches the rank is as many as fall short of it.
-        bucket = np.minimum(np.sum(~(counts[:-1] >= rank), axis=0), len(bounds) - 1)
+        bucket = _reached(counts, rank)
         inner = np.minimum(bucket, len(bounds) - 2)
         lower = np.where(inner > 0, bounds[inner - 1], 0.0)
         below = np.where(inner > 0, counts[inner - 1, steps], 0.0)
@@ -80,6 +79,22 @@ def quantile(counts: ValueArray, bounds: ValueArray, at: ValueArray) -> ValueArr
         result = np.where(bucket == len(bounds) - 1, bounds[-2], result)
         result = np.where(total == 0, np.nan, result)
     return edge_quantiles(result, at)
+
+
+def _reached(counts: ValueArray, rank: ValueArray) -> IndexArray:
+    """The first bucket whose count reaches rank[T], else the last one.
+
+    By bisection as Go's sort.Search goes, because where a count is NaN the way decides.
+    """
+    steps = np.arange(counts.shape[1])
+    low = np.zeros(counts.shape[1], np.int64)
+    high = np.full(counts.shape[1], len(counts) - 1)
+    for _ in range(len(counts).bit_length()):
+        middle = (low + high) // 2
+        reached = counts[middle, steps] >= rank
+        high = np.where(reached, np.minimum(middle, high), high)
+        low = np.where(reached | (low >= high), low, middle + 1)
+    return low
 
 
 def edge_quantiles(result: ValueArray, at: ValueArray) -> ValueArray:

@@ -17,6 +17,7 @@ from meterhall.model.matcher import Matcher
 from meterhall.promql.durations import parse_duration
 from meterhall.promql.parser import parse_selector
 from meterhall.web.prometheus.form import Form
+from meterhall.wire.numbers import parse_float
 
 INT64_MAX = (1 << 63) - 1
 INT64_MIN = -(1 << 63)
@@ -26,15 +27,6 @@ TIME_MS_MIN = -TIME_MS_MAX
 
 POINTS_MAX = 11_000
 
-_DIGITS = r"[0-9](?:_?[0-9])*"
-_DECIMAL = re.compile(  # noqa: TID251 - our own pattern
-    rf"[+-]?(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?"
-)
-_HEX = r"[0-9a-fA-F](?:_?[0-9a-fA-F])*"
-_HEXADECIMAL = re.compile(  # noqa: TID251 - our own pattern
-    rf"[+-]?0[xX]_?(?:{_HEX}(?:\.(?:{_HEX})?)?|\.{_HEX})[pP][+-]?{_DIGITS}"
-)
-_WORDS = re.compile(r"[+-]?inf(?:inity)?|nan", re.IGNORECASE)  # noqa: TID251 - our own pattern
 _INTEGER = re.compile(r"[+-]?[0-9]+")  # noqa: TID251 - our own pattern
 _RFC3339 = re.compile(  # noqa: TID251 - our own pattern
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:[.,]([0-9]+))?"
@@ -46,23 +38,8 @@ _EDGES = {
     "292277025-08-18T07:12:54.999999999Z": TIME_MS_MAX,
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# A literal longer than this is no number that anyone means; int() refuses more than 4,300 digits.
+# A literal longer than this is no number that anyone means; Python's int() refuses more than 4,300 digits.
 _NUMBER_CHARS_MAX = 1000
-
-
-def go_float(text: str) -> float | None:
-    """What strconv.ParseFloat(text, 64) gives, or None where it gives an error."""
-    if len(text) > _NUMBER_CHARS_MAX:
-        return None
-    if _DECIMAL.fullmatch(text):
-        value = float(text.replace("_", ""))
-        return None if math.isinf(value) else value
-    if _HEXADECIMAL.fullmatch(text):
-        try:
-            return float.fromhex(text.replace("_", ""))
-        except OverflowError:
-            return None
-    return float(text) if _WORDS.fullmatch(text) else None
 
 
 def go_int(text: str, function: str = "Atoi") -> int:
@@ -77,7 +54,7 @@ def go_int(text: str, function: str = "Atoi") -> int:
 
 def parse_time_ms(text: str) -> int:
     """Unix milliseconds of a float of seconds or an RFC 3339 time. Raises BadInput."""
-    seconds = go_float(text)
+    seconds = parse_float(text)
     if seconds is not None:
         if not math.isfinite(seconds):
             raise _no_timestamp(text)
@@ -125,7 +102,7 @@ def parse_duration_ns(text: str) -> int:
 
     NaN is the least int64, which is what Go's conversion makes of it.
     """
-    seconds = go_float(text)
+    seconds = parse_float(text)
     if seconds is not None:
         if math.isnan(seconds):
             return INT64_MIN
