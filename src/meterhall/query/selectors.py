@@ -23,7 +23,7 @@ from meterhall.query.kernels.windows import IndexArray, positions
 
 _GROUP_SERIES_MIN = 8
 # As many series' newest samples are looked up one by one.
-_FEW_SERIES = 8
+FEW_SERIES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def newest_of_few(
 
     Takes some microseconds, whatever the store holds.
     """
-    found = reader.newest(node.matchers, end_ms - lookback_ms + 1, end_ms, _FEW_SERIES)
+    found = reader.newest(node.matchers, end_ms - lookback_ms + 1, end_ms, FEW_SERIES)
     if found is None:
         return None
     return [sample for sample in found if sample[2] == sample[2] or not _is_marker(sample[2])]
