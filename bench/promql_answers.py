@@ -231,6 +231,7 @@ _REWORDED = [
     (r", from buckets .* to \S+Z", ""),
     (r"match group .* of the operation: \[.*\]", "operation:"),
     (r"(fixed for monotonicity .*) for metric name \"[^\"]*\"", r"\1"),
+    (r"between 0 and 1, got \S+", "between 0 and 1"),
     (r"expected number(,| or) duration.*", "expected duration"),
     (r'"<Item \d+>" ', ""),
     (r"1:\d+: parse error: label", "label"),

@@ -24,7 +24,6 @@ from meterhall.promql.nodes import (
     UnaryExpr,
     VectorSelector,
 )
-from meterhall.promql.walk import children
 from meterhall.query import aggregate
 from meterhall.query.annotations import Annotations
 from meterhall.query.binary import scalar_with_vector
@@ -115,22 +114,12 @@ class Evaluator:
             lookback_ms = self._horizon.lookback_ms
             return select_range(self._reader, node, ends, lookback_ms, self.budget)
         ends = reference_times(node, steps, self.edges)
-        inner = inner_steps(node, ends, self._horizon.subquery_step_ms)
+        inner = inner_steps(node, ends, steps, self._horizon.subquery_step_ms)
         if not inner.count:
-            self._settle_constants(node.expr, inner)
             return as_range(empty_frame(0), inner, ends, node.range_ms, self.budget)
         self.budget.reserve(1, inner.count)
         frame = self._as_vector(node.expr, inner)
         return as_range(frame, inner, ends, node.range_ms, self.budget)
-
-    def _settle_constants(self, node: Expr, steps: Steps) -> None:
-        """Evaluates the constant parts of what has no steps: their errors and annotations count."""
-        if node in self._invariance:
-            self.value(node, Steps(steps.start_ms, 1, 1))
-            return
-        for child in children(node):
-            if not isinstance(node, MatrixSelector | SubqueryExpr):
-                self._settle_constants(child, steps)
 
     def _as_vector(self, node: Expr, steps: Steps) -> Frame:
         """A subquery's inner expression; a scalar is there a vector without labels."""

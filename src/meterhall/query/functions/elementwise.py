@@ -19,6 +19,18 @@ def mapped(operation: Callable[[ValueArray], ValueArray]) -> Function:
     return evaluate
 
 
+def _greater(left: ValueArray, right: ValueArray) -> ValueArray:
+    """As Go's math.Max: NaN, unless the other one is the infinity that nothing exceeds."""
+    infinite = (left == np.inf) | (right == np.inf)
+    return np.where(infinite, np.inf, np.maximum(left, right))
+
+
+def _lesser(left: ValueArray, right: ValueArray) -> ValueArray:
+    """As Go's math.Min."""
+    infinite = (left == -np.inf) | (right == -np.inf)
+    return np.where(infinite, -np.inf, np.minimum(left, right))
+
+
 def clamp(call: Invocation) -> Value:
     """Values held between two scalars; nothing at steps where the lower is above the upper."""
     frame = call.vector(0)
@@ -26,7 +38,7 @@ def clamp(call: Invocation) -> Value:
     crossed = upper < lower
     if crossed.all():
         return empty_frame(call.steps.count)
-    result = renamed(frame, np.maximum(lower, np.minimum(upper, frame.values)))
+    result = renamed(frame, _greater(lower, _lesser(upper, frame.values)))
     if crossed.any():
         return result.masked(np.broadcast_to(~crossed, result.values.shape))
     return result
@@ -35,13 +47,13 @@ def clamp(call: Invocation) -> Value:
 def clamp_min(call: Invocation) -> Value:
     """Values not below a scalar."""
     frame = call.vector(0)
-    return renamed(frame, np.maximum(call.scalar(1), frame.values))
+    return renamed(frame, _greater(call.scalar(1), frame.values))
 
 
 def clamp_max(call: Invocation) -> Value:
     """Values not above a scalar."""
     frame = call.vector(0)
-    return renamed(frame, np.minimum(call.scalar(1), frame.values))
+    return renamed(frame, _lesser(call.scalar(1), frame.values))
 
 
 def round_to(call: Invocation) -> Value:
