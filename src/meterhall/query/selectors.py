@@ -25,7 +25,7 @@ from meterhall.query.kernels.boundaries import interpolated
 from meterhall.query.kernels.windows import IndexArray, positions
 
 # As many series' newest samples are looked up one by one.
-_FEW_SERIES = 8
+FEW_SERIES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def newest_of_few(
 
     Takes some microseconds, whatever the store holds.
     """
-    found = reader.newest(node.matchers, end_ms - lookback_ms + 1, end_ms, _FEW_SERIES)
+    found = reader.newest(node.matchers, end_ms - lookback_ms + 1, end_ms, FEW_SERIES)
     if found is None:
         return None
     return [sample for sample in found if sample[2] == sample[2] or not _is_marker(sample[2])]

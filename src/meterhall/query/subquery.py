@@ -17,11 +17,18 @@ from meterhall.query.gather import range_tiles
 from meterhall.query.selectors import RangeVector
 
 
-def inner_steps(node: SubqueryExpr, ends: TimestampArray, default_step_ms: int) -> Steps:
-    """The grid on which the inner expression is evaluated; it may be empty."""
+def inner_steps(
+    node: SubqueryExpr, ends: TimestampArray, outer: Steps, default_step_ms: int
+) -> Steps:
+    """The grid on which the inner expression is evaluated; it may be empty.
+
+    Where `@` pins the subquery but its function asks for every step of `outer`, Prometheus evaluates as
+    much beyond the window as the outer grid is long. Nothing sees it but errors and annotations.
+    """
+    last_ms = int(ends[0]) + outer.end_ms - outer.start_ms
     step_ms = node.step_ms or default_step_ms
     start_ms = step_ms * ((int(ends[0]) - node.range_ms) // step_ms + 1)
-    count = max(0, (int(ends[-1]) - start_ms) // step_ms + 1)
+    count = max(0, (last_ms - start_ms) // step_ms + 1)
     return Steps(start_ms, step_ms, count)
 
 
