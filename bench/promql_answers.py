@@ -20,6 +20,7 @@ from meterhall.promql.signatures import EXPERIMENTAL_FUNCTIONS
 from meterhall.promql.typecheck import documented, value_type
 from meterhall.query.budget import Budget, QueryLimits
 from meterhall.query.engine import Engine
+from meterhall.query.frame import SAME_LABELSET
 from meterhall.query.result import GridResult, QueryResult, ScalarResult, StringResult, VectorResult
 
 RELATIVE = 1e-9
@@ -40,6 +41,8 @@ class Answer:
     error: str
     notes: frozenset[str]
     order: tuple[Labels, ...] = ()
+    # Whether label_replace or label_join is in the query that failed.
+    relabeled: bool = False
 
 
 class Api:
@@ -71,11 +74,12 @@ class Api:
         return answer
 
 
-def from_json(body: dict[str, Any]) -> Answer:
-    """What a query API said."""
+def from_json(body: dict[str, Any], query: str = "") -> Answer:
+    """What a query API said to a query."""
     notes = frozenset((*body.get("warnings", ()), *body.get("infos", ())))
     if body["status"] != "success":
-        return Answer({}, body["error"], notes)
+        relabeled = "label_replace" in query or "label_join" in query
+        return Answer({}, body["error"], notes, relabeled=relabeled)
     result = body["data"]["result"]
     kind = body["data"]["resultType"]
     if kind == "scalar":
@@ -142,7 +146,7 @@ def _points(result: QueryResult) -> Points:
 
 def difference(left: Answer, right: Answer) -> str:
     """The first disagreement in words, or nothing; `left` are theirs."""
-    if not left.error and _PARAMETER.match(right.error):
+    if _is_explained(left, right):
         return ""
     if bool(left.error) != bool(right.error):
         return f"error: theirs {left.error!r}, ours {right.error!r}"
@@ -162,14 +166,20 @@ def difference(left: Answer, right: Answer) -> str:
     return _note_difference(left.notes, right.notes)
 
 
-def json_difference(left: dict[str, Any], right: dict[str, Any], grid: Grid) -> str:
+def json_difference(
+    left: dict[str, Any], right: dict[str, Any], query: str, grid: Grid
+) -> str:
     """As `difference`, and the parts of the JSON that it does not look at: kinds, order, digits."""
-    if left["status"] != right["status"] or left.get("errorType") != right.get("errorType"):
-        return f"status: {_short(left)} / {_short(right)}"
-    theirs, ours = from_json(left), from_json(right)
+    theirs, ours = from_json(left, query), from_json(right)
     found = difference(theirs, ours)
-    if found or left["status"] != "success":
+    if found:
         return found
+    if left["status"] != right["status"]:
+        return ""  # It is one of the explained differences.
+    if left.get("errorType") != right.get("errorType"):
+        return f"status: {_short(left)} / {_short(right)}"
+    if left["status"] != "success":
+        return ""
     kinds = left["data"]["resultType"], right["data"]["resultType"]
     if kinds[0] != kinds[1]:
         return f"kind: {kinds[0]} / {kinds[1]}"
@@ -230,10 +240,23 @@ _REWORDED = [
     (r' for metric name ""', ""),
     (r", from buckets .* to \S+Z", ""),
     (r"match group .* of the operation: \[.*\]", "operation:"),
+    (r"(fixed for monotonicity .*) for metric name \"[^\"]*\"", r"\1"),
+    (r"between 0 and 1, got \S+", "between 0 and 1"),
+    (r"expected number(,| or) duration.*", "expected duration"),
+    (r'"<Item \d+>" ', ""),
+    (r"1:\d+: parse error: label", "label"),
+    (r"^invalid parameter \"query\": ", ""),
     (r"Scalar value NaN overflows int64", "Parameter value is NaN"),
     (r"Ratio value NaN is NaN", "Ratio value is NaN"),
     (r"Scalar value \S+ (over|under)flows", "Scalar value flows"),
 ]
+def _is_explained(left: Answer, right: Answer) -> bool:
+    """Whether 3.14 answers and 3.5 refuses, or the other way round; see docs/promql-differences.md."""
+    if not left.error:
+        return bool(_PARAMETER.match(right.error))
+    return not right.error and left.error.endswith(SAME_LABELSET) and left.relabeled
+
+
 # 3.5 looks at the parameter of an aggregation only where there is something to aggregate.
 _PARAMETER = re.compile(  # noqa: TID251 - our own pattern.
     "Parameter value is NaN|Ratio value is NaN|Scalar value .*flows int64"

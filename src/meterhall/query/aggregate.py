@@ -15,7 +15,7 @@ from meterhall.query.frame import Frame, IndexArray, compact, empty_frame
 from meterhall.query.functions.invocation import unwrapped
 from meterhall.query.functions.labels import is_label_name, with_label
 from meterhall.query.grouping import Grouping, numbered
-from meterhall.query.kernels import groupwise
+from meterhall.query.kernels import groupwise, ties
 from meterhall.query.kernels.groupwise import Grouped, Members, Part
 
 _INT64_MIN, _INT64_MAX = -(2.0**63), 2.0**63 - 1024
@@ -108,7 +108,11 @@ def pick(node: AggregateExpr, frame: Frame, size: ValueArray, budget: Budget) ->
         if node.op == "limitk":
             place[part.rows, part.steps] = groupwise.places(part.members)
         else:
-            place[part.rows, part.steps] = groupwise.ranks(part.members, greatest=node.op == "topk")
+            greatest = node.op == "topk"
+            ranks = groupwise.ranks(part.members, greatest=greatest)
+            wanted = size[part.steps]
+            ties.settle(part.members, ranks, wanted, greatest=greatest, ordered=steps == 1)
+            place[part.rows, part.steps] = ranks
     kept = place < np.trunc(size)
     if steps == 1 and node.op != "limitk":
         return _in_order(frame.masked(kept), rows, place[:, 0])

@@ -14,14 +14,30 @@ from meterhall.query.frame import Frame, compact, merged, unnamed
 
 Arithmetic = Callable[[ValueArray, ValueArray], NDArray[Any]]
 
+
+def _power(base: ValueArray, exponent: ValueArray) -> NDArray[Any]:
+    """As Go's math.Pow. NumPy takes the square root for an exponent of 0.5, which -Inf has none of."""
+    result = np.asarray(np.power(base, exponent))
+    if np.any(exponent == 0.5):
+        return np.where((base == -np.inf) & (exponent == 0.5), np.inf, result)
+    return result
+
+
+def _angle(y: ValueArray, x: ValueArray) -> NDArray[Any]:
+    """As Go's math.Atan2, which loses the sign of a quotient that underflows."""
+    result = np.asarray(np.arctan2(y, x))
+    lost = (y < 0) & (x < 0) & np.isfinite(x)
+    return np.where(lost & (y / x == 0), np.pi, result) if np.any(lost) else result
+
+
 ARITHMETIC: dict[str, Arithmetic] = {
     "+": np.add,
     "-": np.subtract,
     "*": np.multiply,
     "/": np.divide,
     "%": np.fmod,
-    "^": np.power,
-    "atan2": np.arctan2,
+    "^": _power,
+    "atan2": _angle,
 }
 
 COMPARISON: dict[str, Arithmetic] = {

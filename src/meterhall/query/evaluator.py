@@ -113,7 +113,7 @@ class Evaluator:
             lookback_ms = self._horizon.lookback_ms
             return select_range(self._reader, node, ends, lookback_ms, self.budget)
         ends = reference_times(node, steps, self.edges)
-        inner = inner_steps(node, ends, self._horizon.subquery_step_ms)
+        inner = inner_steps(node, ends, steps, self._horizon.subquery_step_ms)
         if not inner.count:
             return as_range(empty_frame(0), inner, ends, node.range_ms, self.budget)
         self.budget.reserve(1, inner.count)

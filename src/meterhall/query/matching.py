@@ -32,6 +32,10 @@ _MANY_TO_ONE = (
 _NOT_UNIQUE = "multiple matches for labels: grouping labels must ensure unique matches"
 
 
+# Pairs whose labels are made between two looks at the clock: group_left may add a thousand to each.
+_CHECKED_PAIRS = 256
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """A binary operator with its matching."""
@@ -116,26 +120,33 @@ def match_vectors(operation: Operation, lhs: Frame, rhs: Frame, budget: Budget) 
         return empty_frame(lhs.values.shape[1])
     sides = _sides(many, one, matching)
     duplicates = _duplicates(sides, filled=bool(fillable))
+    if duplicates is not None and duplicates.step == 0:
+        # Nothing can be wrong earlier, and the pairs of a many-to-many match may be a million.
+        raise _duplicate_error(operation, sides, duplicates)
     rows = _paired(operation, sides, budget)
     if fill_one is not None:
         rows = _joined(rows, _filled_one(operation, sides, fill_one))
     if fill_many is not None:
         rows = _joined(rows, _filled_many(operation, sides, fill_many))
-    _refuse(operation, sides, duplicates, rows)
-    if not rows.labels:
-        return empty_frame(lhs.values.shape[1])
     left, right = (rows.one, rows.many) if swapped else (rows.many, rows.one)
-    return compact(merged(_computed(operation, rows, left, right)))
+    result = _computed(operation, rows, left, right)
+    _refuse(sides, operation, duplicates, _collision(operation, rows.signatures, result))
+    if not result.labels:
+        return empty_frame(lhs.values.shape[1])
+    return compact(merged(result))
 
 
 def _paired(operation: Operation, sides: _Sides, budget: Budget) -> _Rows:
     """The pairs that are there on both sides."""
     many_rows, one_rows = _pairs(sides, budget)
+    labels: list[Labels] = []
+    for many_row, one_row in zip(many_rows.tolist(), one_rows.tolist(), strict=True):
+        if len(labels) % _CHECKED_PAIRS == 0:
+            budget.check()
+        many, one = sides.many.labels[many_row], sides.one.labels[one_row]
+        labels.append(_result_labels(operation, many, one))
     return _Rows(
-        [
-            _result_labels(operation, sides.many.labels[many_row], sides.one.labels[one_row])
-            for many_row, one_row in zip(many_rows.tolist(), one_rows.tolist(), strict=True)
-        ],
+        labels,
         sides.many_ids[many_rows],
         sides.many.values[many_rows],
         sides.one.values[one_rows],
@@ -243,18 +254,20 @@ def _duplicates(sides: _Sides, *, filled: bool) -> _Duplicates | None:
 
 
 def _refuse(
-    operation: Operation, sides: _Sides, duplicates: _Duplicates | None, rows: _Rows
+    sides: _Sides, operation: Operation, duplicates: _Duplicates | None, collision: int | None
 ) -> None:
     """Raises for whatever is wrong at the earliest step; at one step duplicates come first."""
-    collision = _collision(operation, rows) if rows.labels else None
     if duplicates is not None and (collision is None or duplicates.step <= collision):
-        labels = sides.one.labels
-        raise QueryError(
-            _duplicate_text(operation.matching, labels[duplicates.first], labels[duplicates.second])
-        )
+        raise _duplicate_error(operation, sides, duplicates)
     if collision is not None:
         one_to_one = operation.matching.card is Cardinality.ONE_TO_ONE
         raise QueryError(_MANY_TO_ONE if one_to_one else _NOT_UNIQUE)
+
+
+def _duplicate_error(operation: Operation, sides: _Sides, duplicates: _Duplicates) -> QueryError:
+    labels = sides.one.labels
+    first, second = labels[duplicates.first], labels[duplicates.second]
+    return QueryError(_duplicate_text(operation.matching, first, second))
 
 
 def _duplicate_text(matching: VectorMatching, first: Labels, second: Labels) -> str:
@@ -291,19 +304,24 @@ def _included(labels: Labels, one: Labels, names: tuple[str, ...]) -> Labels:
     return make_labels(merged_labels)
 
 
-def _collision(operation: Operation, rows: _Rows) -> int | None:
-    """The first step with several results of one signature: never one-to-one, else only with other labels."""
+def _collision(operation: Operation, signatures: IndexArray, result: Frame) -> int | None:
+    """The first step with several results of one signature: never one-to-one, else only with other labels.
+
+    What a comparison drops is no result, and collides with nothing.
+    """
+    if not result.labels:
+        return None
     if operation.matching.card is Cardinality.ONE_TO_ONE:
-        groups = rows.signatures
+        groups = signatures
     else:
-        numbers, _ = numbered(rows.labels)
-        groups = rows.signatures * (int(numbers.max()) + 1) + numbers
+        numbers, _ = numbered(result.labels)
+        groups = signatures * (int(numbers.max()) + 1) + numbers
     _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if sizes.max() < 2:
         return None
-    if rows.here is None:
+    if result.present is None:
         return 0
-    steps = np.zeros(rows.here.shape[1], np.bool_)
+    steps = np.zeros(result.present.shape[1], np.bool_)
     for group in np.flatnonzero(sizes > 1).tolist():
-        steps |= np.count_nonzero(rows.here[groups == group], axis=0) > 1
+        steps |= np.count_nonzero(result.present[groups == group], axis=0) > 1
     return int(steps.argmax()) if steps.any() else None

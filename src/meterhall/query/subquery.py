@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from meterhall.model.samples import ABSENT, SeriesGroup, TimestampArray
+from meterhall.model.stack import stacked
 from meterhall.promql.nodes import SubqueryExpr
 from meterhall.query.budget import Budget
 from meterhall.query.frame import Frame, Steps
@@ -16,11 +17,18 @@ from meterhall.query.gather import range_tiles
 from meterhall.query.selectors import RangeVector
 
 
-def inner_steps(node: SubqueryExpr, ends: TimestampArray, default_step_ms: int) -> Steps:
-    """The grid on which the inner expression is evaluated; it may be empty."""
+def inner_steps(
+    node: SubqueryExpr, ends: TimestampArray, outer: Steps, default_step_ms: int
+) -> Steps:
+    """The grid on which the inner expression is evaluated; it may be empty.
+
+    Where `@` pins the subquery but its function asks for every step of `outer`, Prometheus evaluates as
+    much beyond the window as the outer grid is long. Nothing sees it but errors and annotations.
+    """
+    last_ms = int(ends[0]) + outer.end_ms - outer.start_ms
     step_ms = node.step_ms or default_step_ms
     start_ms = step_ms * ((int(ends[0]) - node.range_ms) // step_ms + 1)
-    count = max(0, (int(ends[-1]) - start_ms) // step_ms + 1)
+    count = max(0, (last_ms - start_ms) // step_ms + 1)
     return Steps(start_ms, step_ms, count)
 
 
@@ -31,7 +39,7 @@ def as_range(
     groups = list(_groups(frame, inner))
     return RangeVector(
         list(frame.labels),
-        lambda: range_tiles(iter(groups), ends, range_ms, budget),
+        lambda: range_tiles(stacked(groups), ends, range_ms, budget),
         ends,
         range_ms,
     )

@@ -26,6 +26,9 @@ DIFFERENT: dict[str, tuple[int, str]] = {
     "&start=1700000000&end=1700000600&step=60&timeout=0": (422, _RACE),
     "GET /api/v1/query?query=1&time=1700000000&timeout=0": (422, _RACE),
     "GET /api/v1/query?query=sum(&time=1700000000&timeout=0": (400, _RACE),
+    "GET /api/v1/query?query=1&time=1700000000&timeout=-1": (422, _RACE),
+    "GET /api/v1/query_range?query=topk(time() * 1e15, requests_total)"
+    "&start=1700000000&end=1700000600&step=60": (422, "names the greatest parameter, as 3.14 does"),
     "GET /api/v1/label/__name__/values?limit=1": (
         200,
         "the first of the sorted list by contract 1.9; Prometheus cuts before it sorts",

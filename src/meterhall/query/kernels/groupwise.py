@@ -138,7 +138,8 @@ def _totals(rows: Members, *, mean: bool) -> ValueArray:
         extended = values.astype(np.longdouble)
         sums_of = np.add.reduceat(extended, rows.bounds[:-1], axis=0)
         sizes = np.add.reduceat(np.abs(extended), rows.bounds[:-1], axis=0)
-        result = (sums_of / number if mean else sums_of).astype(np.float64)
+        # The carry that Prometheus adds at the end turns a negative zero into a positive one.
+        result = (sums_of / number if mean else sums_of).astype(np.float64) + 0.0
         unsure = doubtful(sums_of, sizes)
     unsure &= number > 0
     if unsure.any():

@@ -88,7 +88,8 @@ def _window_totals(
 ) -> ValueArray:
     total, magnitude = _extended_totals(windows)
     count = np.broadcast_to(windows.count, windows.shape)
-    result = finish(total, count).astype(np.float64)
+    # A sum begins at zero, which turns a negative zero into a positive one.
+    result = finish(total, count).astype(np.float64) + 0.0
     unsure = doubtful(total, magnitude) & (count > 0)
     if unsure.any():
         _redo(windows, unsure, result, exact)
