@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import meterhall
 import orjson
 
+import meterhall
 from bench.system import HOST, BenchError, System, free_port
 
 REGION = "kr"
