@@ -14,7 +14,8 @@ from urllib.parse import urlencode
 import uvloop
 
 from bench import peers
-from bench.dataset import START_MS, instance
+from bench.dataset import instance
+from bench.fleet import START_MS
 from bench.system import HOST, BenchError, System, only
 from bench.table import Table, figure, times_better
 

@@ -258,7 +258,9 @@ def _is_explained(left: Answer, right: Answer) -> bool:
 
 
 # 3.5 looks at the parameter of an aggregation only where there is something to aggregate.
-_PARAMETER = re.compile("Parameter value is NaN|Ratio value is NaN|Scalar value .*flows int64")
+_PARAMETER = re.compile(  # noqa: TID251 - our own pattern.
+    "Parameter value is NaN|Ratio value is NaN|Scalar value .*flows int64"
+)
 
 
 def _worded(text: str) -> str:
@@ -295,7 +297,11 @@ def unpacked(line: dict[str, Any]) -> tuple[str, Grid, Answer]:
         make_labels(labels): {start + int(t): float(v) for t, v in map(_pair, text.split())}
         for labels, text in line["points"]
     }
-    return line["query"], (start, end, step), Answer(points, line["error"], frozenset(line["notes"]))
+    return (
+        line["query"],
+        (start, end, step),
+        Answer(points, line["error"], frozenset(line["notes"])),
+    )
 
 
 def _pair(text: str) -> Sequence[str]:

@@ -252,7 +252,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--server", help="a Meterhall with empty store, to be asked instead")
     parser.add_argument("--key-file", type=Path, help="its appkey, in a file")
-    parser.add_argument("--record", type=Path, help="keep what agreed, for tests/query/test_fuzz.py")
+    parser.add_argument(
+        "--record", type=Path, help="keep what agreed, for tests/query/test_fuzz.py"
+    )
     return parser.parse_args()
 
 

@@ -15,9 +15,49 @@ OVER_TIME = [
     *("rate", "increase", "sum_over_time", "avg_over_time"),
     *EXPERIMENTAL_OVER_TIME,
 ]
-ELEMENTWISE = """abs ceil floor exp sqrt ln log2 log10 sgn round sin cos tan asin acos atan sinh cosh tanh asinh
-acosh atanh deg rad minute hour day_of_week day_of_month day_of_year days_in_month month year timestamp
-sort sort_desc absent histogram_avg histogram_count histogram_sum histogram_stddev histogram_stdvar""".split()
+ELEMENTWISE = [
+    "abs",
+    "ceil",
+    "floor",
+    "exp",
+    "sqrt",
+    "ln",
+    "log2",
+    "log10",
+    "sgn",
+    "round",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "asinh",
+    "acosh",
+    "atanh",
+    "deg",
+    "rad",
+    "minute",
+    "hour",
+    "day_of_week",
+    "day_of_month",
+    "day_of_year",
+    "days_in_month",
+    "month",
+    "year",
+    "timestamp",
+    "sort",
+    "sort_desc",
+    "absent",
+    "histogram_avg",
+    "histogram_count",
+    "histogram_sum",
+    "histogram_stddev",
+    "histogram_stdvar",
+]
 AGGREGATIONS = ["sum", "avg", "min", "max", "count", "group", "stddev", "stdvar"]
 ARITHMETIC = ["+", "-", "*", "/", "%", "^", "atan2"]
 COMPARISON = ["==", "!=", "<", "<=", ">", ">="]
@@ -25,11 +65,65 @@ NAMES = ["c_total", "c_total", "g", "odd", "huge", "tiny", "state", "sparse", "h
 BRACES = ['{__name__=~"g|odd"}', '{__name__=~"c_.+|state",i="1"}', '{i="2",__name__!="h_bucket"}']
 BRACES += ['{"g"}', '{"state", j="x"}', '{__name__=~"(g|state)"}']
 MATCHERS = ["", "", "", "", '{i="1"}', '{j!="x"}', '{k=""}', '{i=~"0|2"}', "{j=~'x|y',k!~`o.*`}"]
-MATCHERS += ['{i="1",}', '{j=~".*"}', '{j=~".+"}', '{nope=""}', '{"i"="0"}', "{j='\\x78'}", '{i=~"0|2",i!="0"}']
-SPANS = ["10s", "1m", "5m", "47s", "100ms", "1m30s", "90", "1e2", "10m", "1s", "5m1ms", "0x20", "(1m+30s)"]
+MATCHERS += [
+    '{i="1",}',
+    '{j=~".*"}',
+    '{j=~".+"}',
+    '{nope=""}',
+    '{"i"="0"}',
+    "{j='\\x78'}",
+    '{i=~"0|2",i!="0"}',
+]
+SPANS = [
+    "10s",
+    "1m",
+    "5m",
+    "47s",
+    "100ms",
+    "1m30s",
+    "90",
+    "1e2",
+    "10m",
+    "1s",
+    "5m1ms",
+    "0x20",
+    "(1m+30s)",
+]
 SPANS += ["1m", "5m", "2*30s"]
-NUMBERS = """0 1 2 0.5 -1 3.7 NaN Inf -Inf 1e-3 100 pi() .5 5. 0x1F 1e3 +Inf nan inf 1_000 1m30s 0b101 017 2.5e-3 1e300
-5e-324 -0 0.1 0.25 0.99 +2 --1""".split()
+NUMBERS = [
+    "0",
+    "1",
+    "2",
+    "0.5",
+    "-1",
+    "3.7",
+    "NaN",
+    "Inf",
+    "-Inf",
+    "1e-3",
+    "100",
+    "pi()",
+    ".5",
+    "5.",
+    "0x1F",
+    "1e3",
+    "+Inf",
+    "nan",
+    "inf",
+    "1_000",
+    "1m30s",
+    "0b101",
+    "017",
+    "2.5e-3",
+    "1e300",
+    "5e-324",
+    "-0",
+    "0.1",
+    "0.25",
+    "0.99",
+    "+2",
+    "--1",
+]
 TEXTS = ['"$1-$2"', '""', '"const"', "'$0'", "`${1}x`", '"$2"', '"$n"', '"\\u00e9"', '"$1$1"']
 PATTERNS = ['"(.)(.?)"', '".*"', '"x|y"', '"(?P<n>.+)"', '""', '"x(.*)"', '"(.*)"']
 LABELS = ['"i"', '"j"', '"k"', '"n"', '"__name__"', '"nope"', '"le"', '"dst.x"']
@@ -150,7 +244,9 @@ class Generator:
         return f"{self._pick(*ELEMENTWISE)}({self._vector(depth)})"
 
     def _grouping(self) -> str:
-        names = self._pick("i", "j, k", "le", "", "__name__", "i, j", "nope", "kind", '"i", j', "i,")
+        names = self._pick(
+            "i", "j, k", "le", "", "__name__", "i, j", "nope", "kind", '"i", j', "i,"
+        )
         return self._pick("", "", f" by ({names})", f" without ({names})", f" by ({names})")
 
     def _aggregate(self, depth: int) -> str:

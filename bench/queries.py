@@ -17,7 +17,8 @@ from urllib.parse import urlencode
 import orjson
 
 from bench.answers import difference
-from bench.dataset import START_MS, instance
+from bench.dataset import instance
+from bench.fleet import START_MS
 from bench.system import HOST, BenchError, System, only
 from bench.table import Table, figure, geometric_mean, times_better
 

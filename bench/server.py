@@ -48,7 +48,10 @@ class Meterhall(System):
             "METERHALL_LOG_LEVEL": "warning",
             "METERHALL_LIMITS_TARGETS_PER_HOST": "100",
         }
-        return {**os.environ, **own}
+        inherited = dict(os.environ)
+        # An installed service has its byte code; compiling it at each start would be in the figures.
+        inherited.pop("PYTHONDONTWRITEBYTECODE", None)
+        return inherited | own
 
     def start(self) -> float:
         seconds = super().start()

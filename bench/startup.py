@@ -3,7 +3,8 @@
 import statistics
 import time
 
-from bench.dataset import START_MS, instance
+from bench.dataset import instance
+from bench.fleet import START_MS
 from bench.system import BenchError, System, only
 from bench.table import Table, figure, times_better
 

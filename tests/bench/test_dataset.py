@@ -1,7 +1,8 @@
 """The data set has the shape that figures elsewhere were measured with."""
 
 import numpy as np
-from bench.dataset import STEP_MS, make
+from bench.dataset import make
+from bench.fleet import STEP_MS
 
 
 def test_shape():

@@ -4,16 +4,9 @@ import json
 import subprocess
 
 import pytest
-from bench.peers import servers
 from prometheus_api_client import PrometheusConnect
 
 from e2e.service import eventually, free_port
-
-
-@pytest.fixture(scope="session")
-def peers():
-    """The folder with Prometheus and promtool, fetched from Debian where it is not there."""
-    return servers()
 
 
 @pytest.fixture

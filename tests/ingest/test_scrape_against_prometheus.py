@@ -8,7 +8,6 @@ import http.server
 import json
 import math
 import random
-import shutil
 import subprocess
 import threading
 import time
@@ -24,7 +23,6 @@ from meterhall.ingest.scrape import SYNTHETIC, ScrapeSession
 from meterhall.model.target import ScrapeTarget
 from meterhall.model.tenant import Tenant
 
-PROMETHEUS = shutil.which("prometheus", path="/opt/peers") or shutil.which("prometheus")
 TEXT, OPENMETRICS = "text/plain; version=0.0.4", "application/openmetrics-text; version=1.0.0"
 PAGES = 120
 LINES = [
@@ -96,10 +94,8 @@ def free_port():
 
 
 @pytest.fixture(scope="module")
-def collected(tmp_path_factory):
+def collected(peers, tmp_path_factory):
     """The pages, the exporter's port, and what Prometheus made of each page: (up, {labels: value})."""
-    if PROMETHEUS is None:
-        pytest.skip("no prometheus on this machine")
     rng = random.Random(2024)
     pages = [(TEXT, made_page(rng, b"")) for _ in range(PAGES)]
     pages += [(OPENMETRICS, made_page(rng, b"# EOF\n")) for _ in range(PAGES)]
@@ -121,7 +117,7 @@ def collected(tmp_path_factory):
     (directory / "config.yml").write_text(json.dumps(config))
     process = subprocess.Popen(
         [
-            PROMETHEUS,
+            peers / "prometheus",
             f"--config.file={directory}/config.yml",
             f"--storage.tsdb.path={directory}/data",
             f"--web.listen-address=127.0.0.1:{port}",

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tests.query.memory import MonotonicClock
 
-from meterhall.model.errors import QueryCanceled, QueryError, QueryTimeout
+from meterhall.model.errors import Overloaded, QueryCanceled, QueryError, QueryTimeout
 from meterhall.promql.parser import parse_expr
-from meterhall.query.budget import TOO_MANY_SAMPLES, Budget, QueryLimits
+from meterhall.query.budget import TOO_MANY_SAMPLES, Budget, QueryLimits, SharedMemory
 from meterhall.query.engine import Engine, EngineOptions
 from meterhall.query.fixed import FixedReader
 
@@ -79,6 +79,9 @@ def test_hold_and_settle_count_what_is_in_memory():
         'count_over_time({__name__=~".+"}[5y:1s])',
         "count_over_time(vector(1)[5y:10ms])",
         "sum(count_over_time(x[5y:1s]))",
+        "max_over_time(count_over_time(x[1h:1m])[5y:1s])",
+        "max_over_time(count_over_time(x[5y:1s])[1h:1m])",
+        "max_over_time((max_over_time((max_over_time(x[60d:1s]))[60d:1s]))[60d:1s])",
     ],
 )
 def test_too_much_is_refused_before_it_is_made(query):
@@ -162,3 +165,49 @@ def test_work_stops_soon_after_cancel():
     thread.join(30)
     assert not thread.is_alive()
     assert outcome
+
+
+class CountedClock(MonotonicClock):
+    """A clock that knows how often it was read: once a check."""
+
+    def __init__(self) -> None:
+        self.readings = 0
+
+    def monotonic(self) -> float:
+        self.readings += 1
+        return super().monotonic()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "quantile_over_time(0.5, x[1h])",
+        "mad_over_time(x[1h])",
+        "stddev_over_time(x[1h])",
+        "deriv(x[1h])",
+        "predict_linear(x[1h], 60)",
+        "double_exponential_smoothing(x[1h], 0.5, 0.5)",
+    ],
+)
+def test_one_tile_of_long_windows_is_checked_on_the_way(query):
+    """A timeout stops the work inside a tile: 128 series by 11,000 steps by 240 samples take seconds."""
+
+    def readings(text: str) -> int:
+        clock = CountedClock()
+        expr = parse_expr(text, frozenset({"promql-experimental-functions"}))
+        account = Budget(QueryLimits(), clock, 60)
+        ENGINE.range(reader(64), expr, text, HOUR_MS, HOUR_MS + 550_000, 1_000, account)
+        return clock.readings
+
+    assert readings(query) >= readings("count_over_time(x[1h])") + 5
+
+
+def test_queries_share_memory_and_give_it_back():
+    memory = SharedMemory(1_000)
+    first, second = (Budget(QueryLimits(), MonotonicClock(), 60, memory) for _ in range(2))
+    first.reserve(10, 10)
+    first.reserve(5, 5)
+    with pytest.raises(Overloaded, match="too much memory"):
+        second.reserve(5, 10)
+    first.close()
+    second.reserve(5, 10)

@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import HealthCheck, example, given, settings, strategies
 from tests.tsdb.stores import NOW, dump, open_store, series
 
+from meterhall.model.matcher import Matcher, MatchOp
 from meterhall.model.samples import NAN, OUT_OF_ORDER, STALE, Row
 from meterhall.model.tenant import Tenant
 
@@ -123,6 +124,27 @@ class Driver:
         for tenant in TENANTS:
             held = {key: value for key, value in self.oracle.held_by(tenant).items() if value}
             assert dump(self.store, tenant) == held
+            for end_ms in range(NOW + self.base - 200, NOW + self.base + 60, 10):
+                self.compare_newest(tenant, held, end_ms)
+
+    def compare_newest(self, tenant, held, end_ms):
+        """The head may not know at once, but what it says is so."""
+        start_ms = end_ms - 55
+        for name in ("m0", "m1"):
+            matchers = [Matcher(MatchOp.EQUAL, "__name__", name)]
+            found = self.store.reader(tenant).newest(matchers, start_ms, end_ms, WIDTH * GROUPS)
+            if found is None:
+                continue
+            expected = {}
+            for labels, samples in held.items():
+                times = [time_ms for time_ms in samples if start_ms <= time_ms <= end_ms]
+                if times and labels[0] == ("__name__", name):
+                    expected[labels] = (max(times), samples[max(times)])
+            told = {
+                labels: (time_ms, int(np.float64(value).view("u8")))
+                for labels, time_ms, value in found
+            }
+            assert told == expected
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

@@ -159,6 +159,9 @@ def test_a_disk_that_refuses_and_recovers(tmp_path, code, operations):
     with pytest.raises(StoreUnavailable):
         writer.append([row])
     assert len(samples(store)) == 8, "readers go on"
+    assert writer.intern("c", label_sets).tolist() == refs.tolist()
+    with pytest.raises(StoreUnavailable):
+        writer.intern("c", [series("new")])
     disk.heal()
     said = retried(writer, row)
     assert (said.accepted, said.rejections) == (4, [])

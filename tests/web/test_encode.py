@@ -11,7 +11,6 @@ from hypothesis.extra.numpy import arrays
 
 from meterhall.query.result import (
     GridResult,
-    QueryResult,
     RaggedResult,
     ScalarResult,
     StringResult,
@@ -213,7 +212,7 @@ def test_a_large_vector_comes_in_pieces():
 
 
 def test_annotations_stand_beside_data_and_are_capped():
-    result = QueryResult(ScalarResult(4000, 2.0))
+    result = ScalarResult(4000, 2.0)
     body = b"".join(encode.encode_query(result, Notes()))
     assert body == b'{"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}'
     notes = Notes([f"w{n}" for n in range(12)], ["i"], {"timings": {"evalTotalTime": 0.5}})

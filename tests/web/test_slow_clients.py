@@ -82,6 +82,16 @@ def test_an_endless_head_is_cut_off(connection):
     assert b"431" in rest(connection)[:20]
 
 
+@pytest.mark.parametrize(
+    "request_bytes", [b"NONSENSE\r\n\r\n", b"GET /?x=" + b"y" * 70_000 + b" HTTP/1.1\r\n\r\n"]
+)
+def test_what_is_no_request_is_told_in_json(connection, request_bytes):
+    connection.sendall(request_bytes)
+    head, _, body = rest(connection).partition(b"\r\n\r\n")
+    assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 431 "))
+    assert b'"errorType":"bad_data"' in body
+
+
 def test_a_second_request_is_bounded_like_the_first(connection):
     connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     received = b""

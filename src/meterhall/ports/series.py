@@ -14,6 +14,9 @@ from meterhall.model.samples import SeriesGroup
 # Several selectors, any of which may match: the union that `match[]` asks for.
 MatcherSets = Sequence[Sequence[Matcher]]
 
+# Labels, time in milliseconds, value.
+NewestSample = tuple[Labels, int, float]
+
 
 class Selection(Protocol):
     """Series that were found, before their samples are read.
@@ -42,6 +45,17 @@ class SeriesReader(Protocol):
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
         """Series that pass all matchers and may have samples in the range."""
+        ...
+
+    def newest(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
+    ) -> Sequence[NewestSample] | None:
+        """The newest sample in the range of each series that passes, staleness markers included.
+
+        None where the reader cannot tell at once: where more than `series_max` series may pass, where
+        it would have to wait, to read a file or to test a pattern. `select` has the answer then. So the event loop
+        may ask.
+        """
         ...
 
     def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:

@@ -1,12 +1,60 @@
-"""Binary operators with a scalar on at least one side; vectors on both sides are `matching`'s."""
+"""Operators: arithmetic and comparison as Go's float64 and math package do it, with a scalar on a side.
+
+Two vectors meet in `matching`, which uses the same tables.
+"""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meterhall.model.samples import ValueArray
 from meterhall.query.frame import Frame, compact, merged, unnamed
-from meterhall.query.operators import ARITHMETIC, COMPARISON, scalar_operation
 
-__all__ = ["scalar_operation", "scalar_with_vector"]
+Arithmetic = Callable[[ValueArray, ValueArray], NDArray[Any]]
+
+
+def _power(base: ValueArray, exponent: ValueArray) -> NDArray[Any]:
+    """As math.Pow. NumPy takes the square root for an exponent of 0.5, which -Inf has none of."""
+    result = np.asarray(np.power(base, exponent))
+    if np.any(exponent == 0.5):
+        return np.where((base == -np.inf) & (exponent == 0.5), np.inf, result)
+    return result
+
+
+def _angle(y: ValueArray, x: ValueArray) -> NDArray[Any]:
+    """As math.Atan2, which loses the sign of a quotient that underflows."""
+    result = np.asarray(np.arctan2(y, x))
+    lost = (y < 0) & (x < 0) & np.isfinite(x)
+    return np.where(lost & (y / x == 0), np.pi, result) if np.any(lost) else result
+
+
+ARITHMETIC: dict[str, Arithmetic] = {
+    "+": np.add,
+    "-": np.subtract,
+    "*": np.multiply,
+    "/": np.divide,
+    "%": np.fmod,
+    "^": _power,
+    "atan2": _angle,
+}
+
+COMPARISON: dict[str, Arithmetic] = {
+    "==": np.equal,
+    "!=": np.not_equal,
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+}
+
+SET_OPERATORS = frozenset(("and", "or", "unless"))
+
+
+def scalar_operation(op: str, lhs: ValueArray, rhs: ValueArray) -> ValueArray:
+    """An operator between scalars; comparisons give 1 or 0."""
+    return np.asarray((ARITHMETIC.get(op) or COMPARISON[op])(lhs, rhs), np.float64)
 
 
 def scalar_with_vector(

@@ -8,7 +8,7 @@ those that were ever read.
 import threading
 from dataclasses import dataclass
 
-from meterhall.model.errors import QueryCanceled, QueryError, QueryTimeout
+from meterhall.model.errors import Overloaded, QueryCanceled, QueryError, QueryTimeout
 from meterhall.ports.clock import Clock
 
 TOO_MANY_SAMPLES = "query processing would load too many samples into memory in query execution"
@@ -24,14 +24,46 @@ class QueryLimits:
     samples_max: int = 50_000_000
     steps_max: int = 10_000_000
     series_max: int = 2_000_000
-    array_bytes_max: int = 2 << 30
+    # What 50 million samples take in Prometheus; ours may be mostly holes.
+    array_bytes_max: int = 800_000_000
+
+
+class SharedMemory:
+    """Bytes that the largest matrices of all running queries may take together. Thread-safe.
+
+    A query holds a few arrays of its largest size at once, so memory is bounded by a multiple of this.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self._left = bytes_max
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> None:
+        """Raises Overloaded where running queries have left too little."""
+        with self._lock:
+            if size > self._left:
+                raise Overloaded("running queries hold too much memory; try again later")
+            self._left -= size
+
+    def give(self, size: int) -> None:
+        """Gives back what was taken."""
+        with self._lock:
+            self._left += size
 
 
 class Budget:
     """One query's account. `cancel` may be called from any thread; all else from the query's own."""
 
-    def __init__(self, limits: QueryLimits, clock: Clock, timeout_s: float) -> None:
+    def __init__(
+        self,
+        limits: QueryLimits,
+        clock: Clock,
+        timeout_s: float,
+        memory: "SharedMemory | None" = None,
+    ) -> None:
         self.limits = limits
+        self._memory = memory
+        self._largest = 0
         self.samples_held = 0
         self.samples_peak = 0
         self.samples_read = 0
@@ -51,13 +83,23 @@ class Budget:
             raise QueryTimeout("query timed out in expression evaluation")
 
     def reserve(self, series: int, steps: int) -> None:
-        """Refuse a matrix of float64 before it is allocated."""
+        """Refuse a matrix of float64 before it is allocated. Raises QueryError, Overloaded."""
         limits = self.limits
+        size = series * steps * 8
         if steps > limits.steps_max or series > limits.series_max:
             raise QueryError(TOO_MANY_SAMPLES)
-        if series * steps * 8 > limits.array_bytes_max:
+        if size > limits.array_bytes_max:
             raise QueryError(TOO_MANY_SAMPLES)
+        if self._memory is not None and size > self._largest:
+            self._memory.take(size - self._largest)
+            self._largest = size
         self.check()
+
+    def close(self) -> None:
+        """The query is over: what it took of the shared memory is given back."""
+        if self._memory is not None:
+            self._memory.give(self._largest)
+        self._largest = 0
 
     def read(self, samples: int) -> None:
         """Count samples that came out of the store."""

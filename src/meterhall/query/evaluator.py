@@ -26,14 +26,13 @@ from meterhall.promql.nodes import (
 )
 from meterhall.query import aggregate
 from meterhall.query.annotations import Annotations
-from meterhall.query.binary import scalar_with_vector
+from meterhall.query.binary import SET_OPERATORS, scalar_operation, scalar_with_vector
 from meterhall.query.budget import Budget
 from meterhall.query.frame import Frame, Steps, Value, compact, empty_frame
 from meterhall.query.functions.invocation import Invocation, nameless, unwrapped
 from meterhall.query.functions.table import FUNCTIONS
 from meterhall.query.invariance import Invariance
 from meterhall.query.matching import Operation, match_sets, match_vectors
-from meterhall.query.operators import SET_OPERATORS, scalar_operation
 from meterhall.query.selectors import (
     QueryRange,
     RangeVector,

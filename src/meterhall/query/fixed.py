@@ -10,7 +10,7 @@ import numpy as np
 from meterhall.model.labels import Labels, label_value
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import SeriesGroup, TimestampArray, ValueArray, is_stale
-from meterhall.ports.series import MatcherSets
+from meterhall.ports.series import MatcherSets, NewestSample
 
 Samples = tuple[TimestampArray, ValueArray]
 
@@ -21,16 +21,16 @@ class FixedSelection:
     def __init__(self, found: Sequence[tuple[Labels, Samples]]) -> None:
         self.labels: Sequence[Labels] = [labels for labels, _ in found]
         self.samples_max = sum(len(times) for _, (times, _) in found)
-        self._samples = [samples for _, samples in found]
+        self.samples = [samples for _, samples in found]
 
     def groups(self) -> Iterator[SeriesGroup]:
         """One group for each clock."""
         clocks: dict[bytes, list[int]] = {}
-        for row, (times, _) in enumerate(self._samples):
+        for row, (times, _) in enumerate(self.samples):
             clocks.setdefault(times.tobytes(), []).append(row)
         for rows in clocks.values():
-            times = self._samples[rows[0]][0]
-            values = np.array([self._samples[row][1] for row in rows], np.float64)
+            times = self.samples[rows[0]][0]
+            values = np.array([self.samples[row][1] for row in rows], np.float64)
             full = not is_stale(values).any()
             yield SeriesGroup(np.array(rows, np.int64), times, values, bool(full))
 
@@ -52,6 +52,18 @@ class FixedReader:
             if low < high:
                 found.append((labels, (times[low:high], values[low:high])))
         return FixedSelection(found)
+
+    def newest(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
+    ) -> list[NewestSample] | None:
+        """The newest samples, where no more than `series_max` series have any in the range."""
+        selection = self.select(matchers, start_ms, end_ms)
+        if len(selection.labels) > series_max:
+            return None
+        return [
+            (labels, int(times[-1]), float(values[-1]))
+            for labels, (times, values) in zip(selection.labels, selection.samples, strict=True)
+        ]
 
     def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
         """Label sets of the union, sorted; of all series where `sets` is empty."""

@@ -6,7 +6,7 @@ ten thousand groups of one series cost a few array operations instead of ten tho
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,7 +58,7 @@ class Pool:
         self._rows: list[IndexArray] = []
         self._times: list[TimestampArray] = []
         self._values: list[ValueArray] = []
-        self._sizes: list[IndexArray] = []
+        self._sizes: list[int] = []
         self._samples = 0
         self._series = 0
 
@@ -76,7 +76,7 @@ class Pool:
             times = group.times if series == 1 else np.tile(group.times, series)
             self._times.append(times)
             self._values.append(group.values.reshape(-1))
-            self._sizes.append(np.full(series, length, np.int64))
+            self._sizes.extend([length] * series)
             self._samples += group.values.size
             return
         kept = ~is_absent(group.values)
@@ -84,7 +84,7 @@ class Pool:
             kept &= ~is_stale(group.values)
         self._times.append(np.broadcast_to(group.times, kept.shape)[kept])
         self._values.append(group.values[kept])
-        self._sizes.append(kept.sum(axis=1))
+        self._sizes.extend(kept.sum(axis=1).tolist())
         self._samples += len(self._values[-1])
 
     def take(self) -> Run | None:
@@ -92,7 +92,7 @@ class Pool:
         if not self._samples:
             self._reset()
             return None
-        sizes = np.concatenate(self._sizes)
+        sizes = np.array(self._sizes, np.int64)
         run = Run(
             np.concatenate(self._rows),
             np.concatenate(self._times),
@@ -119,10 +119,10 @@ def range_tiles(
         for part in split_group(group, len(ends)):
             pool.add(part, markers=False)
             if pool.full and (run := pool.take()):
-                yield _ragged_tile(run, ends, range_ms)
+                yield _ragged_tile(run, ends, range_ms, budget)
                 budget.check()
     if run := pool.take():
-        yield _ragged_tile(run, ends, range_ms)
+        yield _ragged_tile(run, ends, range_ms, budget)
 
 
 def split_group(group: SeriesGroup, steps: int) -> Iterator[SeriesGroup]:
@@ -144,10 +144,12 @@ def _aligned_tiles(
     for begin in range(0, len(group.rows), _TILE_SERIES):
         part = slice(begin, begin + _TILE_SERIES)
         values = group.values[part]
-        windows = Windows(group.times, values, whole.lo, whole.hi, (len(values), len(ends)))
+        shape = (len(values), len(ends))
+        windows = Windows(group.times, values, whole.lo, whole.hi, shape, tick=budget.check)
         yield Tile(group.rows[part], windows)
         budget.check()
 
 
-def _ragged_tile(run: Run, ends: TimestampArray, range_ms: int) -> Tile:
-    return Tile(run.rows, ragged(run.times, run.values, run.offsets, ends, range_ms))
+def _ragged_tile(run: Run, ends: TimestampArray, range_ms: int, budget: Budget) -> Tile:
+    windows = ragged(run.times, run.values, run.offsets, ends, range_ms)
+    return Tile(run.rows, replace(windows, tick=budget.check))

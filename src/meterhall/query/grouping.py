@@ -34,7 +34,11 @@ class Grouping:
         if not self.without and not self.names:
             return [()] * len(series)
         picked = None if len(series) < 2 else self._picked(series)
-        return [self.key(labels) for labels in series] if picked is None else picked
+        if picked is not None:
+            return picked
+        if not self.without and len(self.names) == 1:
+            return _keys_by_one(series, *self.names)
+        return [self.key(labels) for labels in series]
 
     def _picked(self, series: Sequence[Labels]) -> list[Labels] | None:
         """Keys by position, or None where the series are not all shaped like the first."""
@@ -62,6 +66,24 @@ class Grouping:
         if any(tuple([pair[0] for pair in key]) != names for key in set(keys)):
             return None
         return keys
+
+
+def _keys_by_one(series: Sequence[Labels], name: str) -> list[Labels]:
+    """Keys of one label, looked for first where the series before had it."""
+    keys: list[Labels] = []
+    place = 0
+    for labels in series:
+        if place < len(labels) and labels[place][0] == name:
+            keys.append((labels[place],))
+            continue
+        for index, pair in enumerate(labels):
+            if pair[0] == name:
+                place = index
+                keys.append((pair,))
+                break
+        else:
+            keys.append(())
+    return keys
 
 
 def numbered(keys: Sequence[Labels]) -> tuple[IndexArray, list[Labels]]:

@@ -13,6 +13,7 @@ from meterhall.model.errors import QueryError
 from meterhall.model.labels import Labels, format_labels, make_labels
 from meterhall.model.samples import ValueArray
 from meterhall.promql.nodes import Cardinality, VectorMatching
+from meterhall.query.binary import ARITHMETIC, COMPARISON
 from meterhall.query.budget import Budget
 from meterhall.query.frame import (
     BoolArray,
@@ -24,7 +25,6 @@ from meterhall.query.frame import (
     merged,
 )
 from meterhall.query.grouping import Grouping, numbered
-from meterhall.query.operators import ARITHMETIC, COMPARISON
 
 _MANY_TO_ONE = (
     "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"

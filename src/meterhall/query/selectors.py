@@ -13,7 +13,7 @@ from meterhall.model.samples import (
     is_absent,
     is_stale,
 )
-from meterhall.ports.series import SeriesReader
+from meterhall.ports.series import NewestSample, SeriesReader
 from meterhall.promql.nodes import AtEdge, MatrixSelector, SubqueryExpr, VectorSelector
 from meterhall.query.budget import Budget
 from meterhall.query.frame import BoolArray, Frame, Steps, compact
@@ -22,6 +22,8 @@ from meterhall.query.kernels.boundaries import interpolated
 from meterhall.query.kernels.windows import IndexArray, positions
 
 _GROUP_SERIES_MIN = 8
+# As many series' newest samples are looked up one by one.
+_FEW_SERIES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,10 @@ def select_instant(
     With `stamps` the values are the samples' own times in seconds, as timestamp() wants them.
     """
     budget.check()
+    if len(ends) == 1:
+        newest = newest_of_few(reader, node, int(ends[0]), lookback_ms)
+        if newest is not None:
+            return _frame_of(newest, budget, stamps=stamps)
     selection = reader.select(node.matchers, int(ends[0]) - lookback_ms + 1, int(ends[-1]))
     labels = selection.labels
     budget.reserve(len(labels), len(ends))
@@ -102,6 +108,29 @@ def select_instant(
     if run := pool.take():
         values[run.rows], present[run.rows] = _last_ragged(run, ends, lookback_ms, stamps=stamps)
     return compact(Frame(labels, values, present))
+
+
+def newest_of_few(
+    reader: SeriesReader, node: VectorSelector, end_ms: int, lookback_ms: int
+) -> list[NewestSample] | None:
+    """What `select_instant` finds at one step, or None where there may be more than a few series.
+
+    Takes some microseconds, whatever the store holds.
+    """
+    found = reader.newest(node.matchers, end_ms - lookback_ms + 1, end_ms, _FEW_SERIES)
+    if found is None:
+        return None
+    return [sample for sample in found if sample[2] == sample[2] or not _is_marker(sample[2])]
+
+
+def _is_marker(value: float) -> bool:
+    return bool(is_stale(np.array([value]))[0])
+
+
+def _frame_of(newest: list[NewestSample], budget: Budget, *, stamps: bool) -> Frame:
+    budget.read(len(newest))
+    values = [time_ms / 1000.0 if stamps else value for _, time_ms, value in newest]
+    return Frame([labels for labels, _, _ in newest], np.array(values).reshape(-1, 1), None)
 
 
 def _last_aligned(

@@ -20,7 +20,6 @@ from pyroaring import BitMap
 
 from meterhall.model.labels import Labels
 from meterhall.model.samples import ABSENT, TimestampArray, ValueArray
-from meterhall.model.tenant import Tenant
 from meterhall.telemetry.metrics import QUARANTINED
 from meterhall.tsdb.block_format import (
     FOOTER_BYTES,
@@ -38,6 +37,7 @@ from meterhall.tsdb.block_format import (
 )
 from meterhall.tsdb.cache import ByteCache
 from meterhall.tsdb.merging import Piece, clip, runs
+from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.pages import decode_page
 
 _log = structlog.get_logger()
@@ -92,7 +92,7 @@ class Block:
         found: Directory = self._caches.indexes.get((self.number, "directory"), load)
         return found
 
-    def tenant(self, tenant: Tenant) -> "TenantBlock | None":
+    def tenant(self, tenant: Owner) -> "TenantBlock | None":
         """The tenant's part; None where there is none, or none that can be read."""
         try:
             entry = self.directory().find(tenant)
@@ -130,7 +130,7 @@ class Block:
         """Bytes of the file; fewer where it ends."""
         return os.pread(self._handle, size, offset)
 
-    def page(self, key: tuple[Tenant, int], place: np.void, lengths: _Numbers) -> ValueArray | None:
+    def page(self, key: tuple[Owner, int], place: np.void, lengths: _Numbers) -> ValueArray | None:
         """A decoded page, or None where it is damaged."""
 
         def load() -> tuple[ValueArray, int]:

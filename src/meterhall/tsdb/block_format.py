@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from meterhall.model.labels import Labels
 from meterhall.model.samples import TimestampArray
-from meterhall.model.tenant import Tenant
+from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.pages import decode_numbers, encode_numbers
 
 HEADER = b"MHBLK\x00\x00\x01"
@@ -80,7 +80,7 @@ class Section:
 class Entry:
     """One tenant in the directory."""
 
-    tenant: Tenant
+    tenant: Owner
     series: int
     samples: int
     oldest_ms: int
@@ -235,7 +235,7 @@ class Directory:
     def __len__(self) -> int:
         return len(self._table)
 
-    def find(self, tenant: Tenant) -> Entry | None:
+    def find(self, tenant: Owner) -> Entry | None:
         """The tenant's entry, or None where the block has nothing of it."""
         key = _key(tenant)
         low, high = 0, len(self)
@@ -258,7 +258,7 @@ class Directory:
             )
         ]
         return Entry(
-            Tenant(region, project),
+            Owner(region, project),
             int(row["series"]),
             int(row["samples"]),
             int(row["oldest"]),
@@ -271,12 +271,12 @@ class Directory:
         return self._keys[begin : int(self._table["key_end"][number])]
 
 
-def tenant_order(tenant: Tenant) -> bytes:
+def tenant_order(tenant: Owner) -> bytes:
     """Sort key of the directory."""
     return _key(tenant)
 
 
-def _key(tenant: Tenant) -> bytes:
+def _key(tenant: Owner) -> bytes:
     # Identifiers hold no slash.
     return f"{tenant.region}/{tenant.project}".encode("ascii")
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from meterhall.model.labels import METRIC_NAME, Labels, label_value
 from meterhall.model.samples import ABSENT_BITS, TimestampArray, ValueArray
-from meterhall.model.tenant import Tenant
 from meterhall.tsdb.block_format import (
     HEADER,
     PAGE,
@@ -33,6 +32,7 @@ from meterhall.tsdb.block_format import (
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.filenames import temporary
 from meterhall.tsdb.merging import runs
+from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.pages import PAGE_VALUES_MAX, encode_page
 from meterhall.tsdb.selection import StoredSelection
 
@@ -73,7 +73,7 @@ class BlockWriter:
         self._described = 0
         self._entries: list[Entry] = []
 
-    def tenant(self, tenant: Tenant, selection: StoredSelection) -> int:
+    def tenant(self, tenant: Owner, selection: StoredSelection) -> int:
         """Writes one tenant's samples; returns how many. A tenant without any leaves no trace."""
         columns = _Columns(self._write_page)
         for labels, times, values in _series(selection, self._check):
@@ -238,6 +238,6 @@ def _read_slab(
     return times_of, values_of
 
 
-def in_directory_order(tenants: Sequence[Tenant]) -> list[Tenant]:
+def in_directory_order(tenants: Sequence[Owner]) -> list[Owner]:
     """The order in which `BlockWriter.tenant` wants them."""
     return sorted(tenants, key=tenant_order)

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from meterhall.model.tenant import Tenant
 from meterhall.tsdb.block import Block
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.block_writer import BlockWriter, Span, in_directory_order
 from meterhall.tsdb.disk import Disk
+from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.selection import StoredSelection
 from meterhall.tsdb.settings import StoreSettings
 
@@ -72,6 +72,6 @@ def _is_due(blocks: Sequence[Block]) -> bool:
     return len(blocks) > 1 and (many or crumbs * _CRUMB_SHARE >= largest)
 
 
-def _tenants(blocks: Sequence[Block]) -> list[Tenant]:
+def _tenants(blocks: Sequence[Block]) -> list[Owner]:
     """All tenants of the blocks, in directory order."""
     return in_directory_order(list({entry.tenant for block in blocks for entry in block.entries()}))

@@ -20,13 +20,13 @@ import structlog
 
 from meterhall.model.labels import Labels
 from meterhall.model.samples import TimestampArray, ValueArray
-from meterhall.model.tenant import Tenant
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.block_writer import BlockWriter, Span, in_directory_order
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.group import Group, GroupView
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.manifest import LogMark
+from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.selection import StoredSelection
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.side import Slots
@@ -115,12 +115,13 @@ class Flush:
 
     def _redefine(self, head: TenantHead) -> None:
         with head.lock:
-            for definition in head.definitions():
-                self._log.submit(definition_frames(definition))
+            definitions = list(head.definitions())
+        for definition in definitions:
+            self._log.submit(definition_frames(definition))
 
     def _write(self, frozen: Sequence[Frozen], span: Span, written: list[int]) -> int:
         """Writes the span's block, if anything lies in it; returns its samples."""
-        sources: dict[Tenant, list[Frozen]] = {}
+        sources: dict[Owner, list[Frozen]] = {}
         for part in frozen:
             here = part.narrowed(span)
             if here.times_max:

@@ -28,9 +28,14 @@ from meterhall.tsdb.wal import NO_TIME
 
 _PAGE_COLUMNS = 32
 _FIRST_ROWS = 8
+_NEVER = 2**63 - 1
 # A row is worth a matrix row while at least one cell in eight is filled on average.
 _SPARSE = 8
 _SPARSE_FREE_CELLS = 512
+# How many rows `newest` goes back past absent cells.
+_NEWEST_ROWS = 8
+# What `newest` says of a series without a sample in the range.
+NOTHING = (NO_TIME, ABSENT)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,7 +150,8 @@ class Group:
         self._slot_of_column = np.empty(0, np.int32)
         self._series = np.empty(0, np.int64)
         self._last = np.empty(0, np.int64)
-        self._resolved = np.empty(0, np.bool_)
+        # Blocks with samples at or after this time have been asked for the slot's newest sample.
+        self._resolved = np.empty(0, np.int64)
         self._raw_times = np.empty(_FIRST_ROWS, np.int64)
         self._raw = np.empty((_FIRST_ROWS, 0), np.float64)
         self._rows = 0
@@ -178,10 +184,9 @@ class Group:
         """How many samples wait in the side buffer."""
         return self._side.samples
 
-    @property
-    def unresolved(self) -> bool:
-        """Whether some series' newest sample may lie in a block that nobody has asked yet."""
-        return not bool(self._resolved.all())
+    def unresolved(self, time_ms: int) -> bool:
+        """Whether some series may have a sample at or after a time in a block that was not asked."""
+        return self.width > 0 and int(self._resolved.max()) > time_ms
 
     @property
     def chunks(self) -> int:
@@ -195,7 +200,7 @@ class Group:
         self._slot_of_column = np.concatenate((self._slot_of_column, slots))
         self._series = np.concatenate((self._series, np.asarray(series, np.int64)))
         self._last = np.concatenate((self._last, np.full(len(series), NO_TIME)))
-        self._resolved = np.concatenate((self._resolved, np.zeros(len(series), np.bool_)))
+        self._resolved = np.concatenate((self._resolved, np.full(len(series), _NEVER)))
         return first
 
     def restore(self, columns: Sequence[int], series: Sequence[int]) -> None:
@@ -229,14 +234,14 @@ class Group:
         """Newest known sample time of each slot, NO_TIME where there is none."""
         return self._last[slots]
 
-    def unresolved_slots(self, slots: Slots) -> Slots:
-        """Those of the slots whose newest sample may lie in a block."""
-        return slots[~self._resolved[slots]]
+    def unresolved_slots(self, slots: Slots, time_ms: int) -> Slots:
+        """Those of the slots for which `unresolved` holds."""
+        return slots[self._resolved[slots] > time_ms]
 
-    def resolve(self, slots: Slots, last: TimestampArray) -> None:
-        """Learns the newest sample times that blocks hold for these slots."""
+    def resolve(self, slots: Slots, last: TimestampArray, time_ms: int) -> None:
+        """Learns the newest samples that blocks with any at or after `time_ms` hold of the slots."""
         self._last[slots] = np.maximum(self._last[slots], last)
-        self._resolved[slots] = True
+        self._resolved[slots] = time_ms
 
     def put(self, time_ms: int, slots: Slots, values: ValueArray) -> None:
         """Stores samples that are known not to be there yet."""
@@ -284,6 +289,31 @@ class Group:
             sealed,
             [side.between(start_ms, end_ms) for side in (self._flushing, self._side)],
         )
+
+    def newest(self, column: int, start_ms: int, end_ms: int) -> tuple[int, float] | None:
+        """Time and value of a series' newest sample in a range, NOTHING where it has none.
+
+        None where a few raw rows cannot tell. Takes some microseconds whatever the group holds.
+        """
+        slot = int(self._slot_of_column[column])
+        if self._last[slot] < start_ms:
+            return NOTHING
+        times, row = self._raw_times, self._rows
+        if row and times[row - 1] > end_ms:
+            row = int(times[:row].searchsorted(end_ms, "right"))
+        start_ms = max(start_ms, self._published_ms)
+        for at in range(row - 1, max(row - _NEWEST_ROWS, 0) - 1, -1):
+            time_ms: int = times.item(at)
+            if time_ms < start_ms or slot >= self._raw.shape[1]:
+                return None
+            value: float = self._raw.item(at, slot)
+            # ABSENT is a NaN and so are other values; comparing bits costs more than this comparison.
+            if value == value or int(self._raw[at, slot].view(np.uint64)) != ABSENT_BITS:
+                late = self._side.may_hold(time_ms, end_ms) or self._flushing.may_hold(
+                    time_ms, end_ms
+                )
+                return None if late else (time_ms, value)
+        return None
 
     def begin_flush(self, end_ms: int) -> GroupView | None:
         """Freezes what lies before `end_ms` and shows it; None where there is nothing.

@@ -35,11 +35,12 @@ from meterhall.model.samples import (
     TimestampArray,
     ValueArray,
 )
-from meterhall.model.tenant import Tenant
-from meterhall.tsdb.group import Group, GroupView
+from meterhall.ports.series import NewestSample
+from meterhall.tsdb.group import NOTHING, Group, GroupView
 from meterhall.tsdb.index import HeadIndex
-from meterhall.tsdb.matching import match
+from meterhall.tsdb.matching import match, match_few
 from meterhall.tsdb.merging import runs
+from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.refusals import duplicate
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.side import Slots
@@ -57,8 +58,11 @@ class Past(Protocol):
         """No block has a sample of the tenant after this; NO_TIME where there is none at all."""
         ...
 
-    def last_times(self, series: Sequence[Labels]) -> TimestampArray:
-        """Each series' newest sample in blocks, NO_TIME where there is none."""
+    def last_times(self, series: Sequence[Labels], since_ms: int) -> TimestampArray:
+        """Each series' newest sample in blocks, where that is at or after `since_ms`.
+
+        Elsewhere any time before `since_ms`, or NO_TIME.
+        """
         ...
 
     def values_at(self, series: Sequence[Labels], time_ms: int) -> ValueArray:
@@ -98,7 +102,7 @@ class TenantHead:
     """Groups and index of one tenant. Every method wants `lock` held, except where it says not."""
 
     def __init__(
-        self, tenant: Tenant, settings: StoreSettings, past: Past, next_group: Callable[[], int]
+        self, tenant: Owner, settings: StoreSettings, past: Past, next_group: Callable[[], int]
     ) -> None:
         self.tenant = tenant
         self.lock = threading.RLock()
@@ -110,6 +114,11 @@ class TenantHead:
         self._group_of_clock: dict[str, Group] = {}
         self._refs = np.empty(0, np.int64)
         self._aliases: dict[int, int] = {}
+
+    def refs(self, series: Sequence[Labels]) -> RefArray | None:
+        """Refs of series that are all known; None where one is not."""
+        numbers = [self.index.find(labels) for labels in series]
+        return None if None in numbers else self._refs[np.asarray(numbers, np.int64)]
 
     def intern(self, clock: str, series: Sequence[Labels]) -> tuple[RefArray, Definition | None]:
         """Refs of the series, and what the log must define for those that are new."""
@@ -133,6 +142,8 @@ class TenantHead:
 
     def append(self, rows: Sequence[Row], now_ms: int) -> Batch:
         """Judges and stores rows, in their order."""
+        for row in rows:
+            assert len(row.refs) == len(row.values), "a row with refs but no values: a caller's bug"
         batch = Batch()
         for row in rows:
             reason = self._out_of_range(row.time_ms, now_ms)
@@ -208,6 +219,23 @@ class TenantHead:
                 parts.append(HeadPart(labels, group.view(recent, start_ms, end_ms)))
         return parts
 
+    def newest(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
+    ) -> list[NewestSample] | None:
+        """The newest sample in the range of each series that passes; None where that takes longer."""
+        numbers = match_few(self.index, matchers, series_max)
+        if numbers is None:
+            return None
+        found: list[NewestSample] = []
+        for number, labels in zip(numbers, self.index.labels(numbers), strict=True):
+            ref = self._ref(number)
+            sample = self.groups[ref >> _COLUMN_BITS].newest(ref & _COLUMN_MASK, start_ms, end_ms)
+            if sample is None:
+                return None
+            if sample is not NOTHING:
+                found.append((labels, *sample))
+        return found
+
     def overlaps(self, start_ms: int, end_ms: int) -> bool:
         """Whether any sample may lie in the range."""
         return any(
@@ -236,8 +264,8 @@ class TenantHead:
             gone = slots < 0
             batch.forgotten.extend((columns[gone] + (group.number << _COLUMN_BITS)).tolist())
             columns, values, slots = columns[~gone], values[~gone], slots[~gone]
-        if group.unresolved and time_ms <= self._past.newest_ms():
-            self._resolve(group, slots)
+        if time_ms <= self._past.newest_ms() and group.unresolved(time_ms):
+            self._resolve(group, slots, time_ms)
         batch.accepted += len(slots)
         if time_ms <= group.time_max or time_ms <= self._past.newest_ms():
             taken = self._judge(batch, group, time_ms, columns, values)
@@ -282,10 +310,11 @@ class TenantHead:
                 values[missing] = self._past.values_at(labels, time_ms)
         return values
 
-    def _resolve(self, group: Group, slots: Slots) -> None:
-        unknown = group.unresolved_slots(slots)
+    def _resolve(self, group: Group, slots: Slots, time_ms: int) -> None:
+        unknown = group.unresolved_slots(slots, time_ms)
         if len(unknown):
-            group.resolve(unknown, self._past.last_times(self._labels(group, unknown)))
+            last = self._past.last_times(self._labels(group, unknown), time_ms)
+            group.resolve(unknown, last, time_ms)
 
     def _replay_slowly(self, group: Group, row: GroupRow, columns: Slots, slots: Slots) -> bool:
         known = slots >= 0

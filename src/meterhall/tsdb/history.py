@@ -8,10 +8,10 @@ import numpy as np
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
-from meterhall.model.tenant import Tenant
-from meterhall.tsdb.block import TenantBlock
+from meterhall.tsdb.block import Block, TenantBlock
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.matching import Postings, match
+from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.selection import Source, StoredSelection
 from meterhall.tsdb.wal import NO_TIME
 
@@ -22,24 +22,28 @@ _EVER = (NO_TIME + 1, -NO_TIME - 2)
 class History:
     """Implements `head.Past`, and the reader's way to blocks. Thread-safe."""
 
-    tenant: Tenant
+    tenant: Owner
     blocks: BlockSet
 
     def newest_ms(self) -> int:
         """No block has a sample of the tenant after this. A bound: any tenant's newest will do."""
         return self.blocks.newest_ms()
 
-    def last_times(self, series: Sequence[Labels]) -> TimestampArray:
-        """Each series' newest sample in blocks."""
+    def last_times(self, series: Sequence[Labels], since_ms: int) -> TimestampArray:
+        """Each series' newest sample in blocks, where that is at or after `since_ms`.
+
+        Newest blocks first: a series that was found is not looked for in blocks that end before.
+        """
         newest = np.full(len(series), NO_TIME)
-        for here in self._parts(*_EVER):
-            source, rows = _known(here, series, *_EVER)
-            selection = StoredSelection([source], *_EVER)
-            for group in selection.groups():
-                present = group.values.view(np.uint64) != ABSENT_BITS
-                last = np.where(present, group.times, NO_TIME).max(axis=1)
-                targets = [rows[selection.labels[row]] for row in group.rows.tolist()]
-                newest[targets] = np.maximum(newest[targets], last)
+        waiting = np.arange(len(series))
+        for block in sorted(self.blocks.blocks, key=_newest, reverse=True):
+            waiting = waiting[newest[waiting] < _newest(block)]
+            if _newest(block) < since_ms or len(waiting) == 0:
+                break
+            here = block.tenant(self.tenant)
+            if here is not None:
+                found = _last_times(here, [series[row] for row in waiting.tolist()])
+                newest[waiting] = np.maximum(newest[waiting], found)
         return newest
 
     def values_at(self, series: Sequence[Labels], time_ms: int) -> ValueArray:
@@ -71,6 +75,22 @@ class History:
                 here = block.tenant(self.tenant)
                 if here is not None:
                     yield here
+
+
+def _newest(block: Block) -> int:
+    return block.footer.newest_ms
+
+
+def _last_times(here: TenantBlock, series: Sequence[Labels]) -> TimestampArray:
+    """Each series' newest sample in one block, NO_TIME where there is none."""
+    newest = np.full(len(series), NO_TIME)
+    source, rows = _known(here, series, *_EVER)
+    selection = StoredSelection([source], *_EVER)
+    for group in selection.groups():
+        present = group.values.view(np.uint64) != ABSENT_BITS
+        targets = [rows[selection.labels[row]] for row in group.rows.tolist()]
+        newest[targets] = np.where(present, group.times, NO_TIME).max(axis=1)
+    return newest
 
 
 def _known(

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from meterhall.model.labels import METRIC_NAME, label_value
-from meterhall.model.tenant import Tenant
 from meterhall.tsdb import filenames
 from meterhall.tsdb.block import Block, Caches
 from meterhall.tsdb.block_format import DamagedError
 from meterhall.tsdb.cache import ByteCache
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.manifest import ManifestDamagedError, ManifestFile
+from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.wal_format import Damage, Kind, decode_definition, decode_samples, frames
 
 _CACHE_BYTES = 16 << 20
@@ -47,7 +47,7 @@ class TenantUse:
 class Contents:
     """A whole directory."""
 
-    tenants: dict[Tenant, TenantUse] = field(default_factory=dict)
+    tenants: dict[Owner, TenantUse] = field(default_factory=dict)
     blocks: int = 0
     block_bytes: int = 0
     log_segments: int = 0
@@ -101,7 +101,7 @@ def _add_block(contents: Contents, block: Block) -> None:
 
 
 def _add_log(contents: Contents, directory: Path, disk: Disk) -> None:
-    tenant_of: dict[int, Tenant] = {}
+    tenant_of: dict[int, Owner] = {}
     counts: Counter[int] = Counter()
     for _, path in filenames.segment_paths(directory):
         data = memoryview(disk.read(path))

@@ -19,6 +19,8 @@ from meterhall.model.matcher import Matcher, MatchOp
 
 _META = frozenset("\\.+*?()|[]{}^$")
 _PROGRAM_BYTES_MAX = 8 << 20
+# An intersection with a bitmap of no more than this takes some microseconds, however large the others are.
+_CANDIDATES_MAX = 4096
 
 
 class Postings(Protocol):
@@ -58,6 +60,32 @@ def match(index: Postings, matchers: Sequence[Matcher]) -> BitMap:
     for removal in removals:
         result -= removal
     return result
+
+
+def match_few(
+    index: Postings, matchers: Sequence[Matcher], series_max: int
+) -> Sequence[int] | None:
+    """Series that pass all matchers, or None where that takes more than a few lookups.
+
+    Never touches a pattern, and intersects bitmaps only where one of them is small.
+    """
+    bitmaps: list[BitMap] = []
+    for matcher in matchers:
+        if matcher.op is not MatchOp.EQUAL or not matcher.value:
+            return None
+        bitmap = index.series(matcher.name, matcher.value)
+        if bitmap is None:
+            return ()
+        bitmaps.append(bitmap)
+    if not bitmaps:
+        return None
+    if len(bitmaps) == 1:
+        return list(bitmaps[0]) if len(bitmaps[0]) <= series_max else None
+    bitmaps.sort(key=len)
+    if len(bitmaps[0]) > _CANDIDATES_MAX:
+        return None
+    found = BitMap.intersection(*bitmaps)
+    return list(found) if len(found) <= series_max else None
 
 
 def accepts(matcher: Matcher) -> Callable[[str], bool]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
-from meterhall.ports.series import MatcherSets
+from meterhall.ports.series import MatcherSets, NewestSample
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.history import History
 from meterhall.tsdb.matching import Postings
@@ -27,6 +27,24 @@ class TenantReader:
         """Series that pass all matchers and may have samples in the range."""
         start_ms, end_ms = _int64(start_ms), _int64(end_ms)
         return StoredSelection(self._sources(matchers, start_ms, end_ms), start_ms, end_ms)
+
+    def newest(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
+    ) -> list[NewestSample] | None:
+        """The newest samples where the head alone can tell, else None.
+
+        Waits for no lock and reads no block: it may be asked on the event loop.
+        """
+        start_ms, end_ms = _int64(start_ms), _int64(end_ms)
+        lock = self.head.lock
+        if not lock.acquire(blocking=False):
+            return None
+        try:
+            found = self.head.newest(matchers, start_ms, end_ms, series_max)
+        finally:
+            lock.release()
+        # A block in the range may hold series that the head has forgotten.
+        return None if self.history.newest_ms() >= start_ms else found
 
     def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
         """Label sets of the union, sorted."""

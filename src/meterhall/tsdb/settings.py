@@ -25,8 +25,8 @@ class StoreSettings:
     log_segment_bytes: int = 64 << 20
     log_pending_bytes_max: int = 64 << 20
     log_retry_s: float = 0.2
-    raw_rows_max: int = 96
-    seal_rows: int = 64
+    raw_rows_max: int = 64
+    seal_rows: int = 40
     head_samples_max: int = 30_000_000
     side_samples_max: int = 2_000_000
     page_cache_bytes: int = 128 << 20

@@ -19,6 +19,8 @@ SideRow = tuple[int, Cells]
 
 # A row becomes an array when at least one slot in eight has a sample.
 _SPARSE = 8
+# What `may_hold` looks at: it runs on the event loop.
+_LOOKED_AT_MAX = 64
 
 
 class SideRows:
@@ -95,6 +97,14 @@ class SideRows:
             for time_ms, cells in sorted(self._rows.items(), key=lambda item: item[0])
             if start_ms <= time_ms <= end_ms
         ]
+
+    def may_hold(self, after_ms: int, end_ms: int) -> bool:
+        """Whether there may be a sample in (after, end]; says yes unseen where there are many rows."""
+        if not self._rows:
+            return False
+        if len(self._rows) > _LOOKED_AT_MAX:
+            return True
+        return any(after_ms < time_ms <= end_ms for time_ms in self._rows)
 
     def mark_used(self, used: NDArray[np.bool_]) -> None:
         """Sets the flag of every slot that has a sample here."""

@@ -22,6 +22,7 @@ from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.history import History
 from meterhall.tsdb.lock import DirectoryLock
+from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.reader import TenantReader
 from meterhall.tsdb.replay import replay
 from meterhall.tsdb.settings import StoreSettings
@@ -42,6 +43,10 @@ class TenantWriter:
 
     def intern(self, clock: str, series: Sequence[Labels]) -> RefArray:
         """A ref for each label set. Raises StoreUnavailable when the log cannot take new ones."""
+        with self.head.lock:
+            known = self.head.refs(series)
+        if known is not None:
+            return known
         self.log.check()
         with self.head.lock:
             refs, definition = self.head.intern(clock, series)
@@ -84,16 +89,16 @@ class EmbeddedStore:
 
     def reader(self, tenant: Tenant) -> TenantReader:
         """Raises BadInput for a tenant that the control plane cannot have issued."""
-        head = self._tenants.head(tenant)
-        return TenantReader(head, History(tenant, self._blocks))
+        head = self._head(tenant)
+        return TenantReader(head, History(head.tenant, self._blocks))
 
     def writer(self, tenant: Tenant) -> TenantWriter:
         """Raises BadInput for a tenant that the control plane cannot have issued."""
-        return TenantWriter(self._tenants.head(tenant), self._wal, self._clock)
+        return TenantWriter(self._head(tenant), self._wal, self._clock)
 
     def head_stats(self, tenant: Tenant, limit: int) -> HeadStats:
         """Counts over the tenant's recent series."""
-        return head_stats(self._tenants.head(tenant), limit)
+        return head_stats(self._head(tenant), limit)
 
     def close(self) -> None:
         """Waits for appends in hand, makes everything durable, releases the directory."""
@@ -114,6 +119,9 @@ class EmbeddedStore:
     def flush(self, end_ms: int) -> int:
         """Moves samples before `end_ms` to blocks now, due or not; returns how many."""
         return self._upkeep.flush(self._tenants, end_ms)
+
+    def _head(self, tenant: Tenant) -> TenantHead:
+        return self._tenants.head(Owner(tenant.region, tenant.project))
 
     def _open(self) -> None:
         for path in filenames.temporary_paths(self._directory):

@@ -8,11 +8,11 @@ from itertools import count
 import structlog
 
 from meterhall.model.errors import BadInput
-from meterhall.model.tenant import Tenant
 from meterhall.telemetry.metrics import QUARANTINED
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.history import History
+from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.replay import Replayed
 from meterhall.tsdb.settings import StoreSettings
 
@@ -28,11 +28,11 @@ class TenantTable:
     def __init__(self, settings: StoreSettings, blocks: BlockSet) -> None:
         self._settings = settings
         self._blocks = blocks
-        self._heads: dict[Tenant, TenantHead] = {}
+        self._heads: dict[Owner, TenantHead] = {}
         self._numbers = count(1)
         self._lock = threading.Lock()
 
-    def head(self, tenant: Tenant) -> TenantHead:
+    def head(self, tenant: Owner) -> TenantHead:
         """The tenant's head; raises BadInput for one that the control plane cannot have issued."""
         head = self._heads.get(tenant)
         if head is None:

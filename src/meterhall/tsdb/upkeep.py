@@ -76,11 +76,13 @@ class Upkeep:
             self._thread.join()
 
     def turn(self, tenants: Tenants) -> None:
-        """One round: flush if due, merge what is due, drop what is past retention.
+        """One round: drop what is past retention, flush if due, merge what is due.
 
         Raises OSError or StoreUnavailable where the disk refuses.
         """
         with self._turning:
+            # First what gives space back, for the rest may need it.
+            drop_expired(self._blocks, self._clock.now_ms() - self._settings.retention_ms)
             HEAD_SERIES.set(sum(len(head.index) for head in tenants.heads()))
             end_ms = flush_before(tenants.heads(), self._settings)
             if self._flush_is_due(tenants.heads(), end_ms):
@@ -88,7 +90,6 @@ class Upkeep:
             while blocks := plan(self._blocks.blocks, self._settings, self._blocks.mark.time_ms):
                 if merge_blocks(blocks, self._blocks, self._disk, self._check) is None:
                     break
-            drop_expired(self._blocks, self._clock.now_ms() - self._settings.retention_ms)
 
     def flush(self, tenants: Tenants, end_ms: int) -> int:
         """Flushes everything before `end_ms` now; returns how many samples."""

@@ -1,10 +1,10 @@
 """The write-ahead log: one for all tenants, with group commit.
 
-Appends hand their frames to `submit` and get a future. One committer thread takes everything that
-waits, writes it with one call, syncs once, and completes all futures. What was in the batch is on disk
-when its future is done, and so is everything submitted before it.
+Appends hand their frames to `submit` and get the future of the batch that they joined. One committer thread
+takes everything that waits, writes it with one call, syncs once, and completes the batch's future. What was in
+the batch is on disk then, and so is everything submitted before it.
 
-When the disk refuses (full, I/O error), the futures of the batch fail with StoreUnavailable, but the frames
+When the disk refuses (full, I/O error), the batch's future fails with StoreUnavailable, but the frames
 are kept: their samples are already visible to readers, and a sender that repeats them would find
 them "already there". So the kept frames go to disk first, before anything new is taken. Until then `check`
 raises. A half-written batch is cut away; after a failed sync nobody can say what the file holds (Linux
@@ -34,14 +34,23 @@ _log = structlog.get_logger()
 NO_TIME = -(2**63)
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """What one submit left for the committer."""
+def _promise() -> Future[None]:
+    """A future that cannot be cancelled: a client that goes away must not upset the committer."""
+    future: Future[None] = Future()
+    future.set_running_or_notify_cancel()
+    return future
 
-    frames: Sequence[bytes]
-    time_max: int
-    future: Future[None]
+
+@dataclass(slots=True)
+class _Batch:
+    """What the committer takes next; all who wait for it share its future."""
+
+    frames: list[bytes] = field(default_factory=list)
+    bytes: int = 0
+    time_max: int = NO_TIME
+    wanted: bool = False
     new_segment: bool = False
+    future: Future[None] = field(default_factory=_promise)
 
 
 @dataclass(slots=True)
@@ -92,8 +101,7 @@ class Log:
         number = self._old[-1].number + 1 if self._old else 1
         self._open = _Open(Segment(max(number, number_min)))
         self._debt = _Debt()
-        self._waiting: list[_Waiting] = []
-        self._waiting_bytes = 0
+        self._next = _Batch()
         self._fault: str | None = None
         self._closing = False
         self._changed = threading.Condition()
@@ -106,7 +114,7 @@ class Log:
             while (
                 self._fault is None
                 and not self._closing
-                and self._waiting_bytes > self._settings.log_pending_bytes_max
+                and self._next.bytes > self._settings.log_pending_bytes_max
             ):
                 self._changed.wait()
             if self._closing:
@@ -119,14 +127,14 @@ class Log:
 
         No frames is a barrier.
         """
-        return self._queue(_Waiting(frames, time_max, Future()))
+        return self._queue(frames, time_max)
 
     def rotate(self) -> int:
         """Starts a new segment; returns its number once all that was submitted before is on disk.
 
         Raises StoreUnavailable where the disk refuses.
         """
-        self._queue(_Waiting((), NO_TIME, Future(), new_segment=True)).result()
+        self._queue((), NO_TIME, new_segment=True).result()
         with self._changed:
             return self._open.segment.number
 
@@ -155,44 +163,49 @@ class Log:
             self._changed.notify_all()
         self._thread.join()
 
-    def _queue(self, waiting: _Waiting) -> Future[None]:
-        # From here on the future cannot be cancelled: a client that goes away must not upset the committer.
-        waiting.future.set_running_or_notify_cancel()
+    def _queue(
+        self, frames: Sequence[bytes], time_max: int, new_segment: bool = False
+    ) -> Future[None]:
         with self._changed:
             if self._closing:
-                waiting.future.set_exception(StoreUnavailable("the store is closing"))
-                return waiting.future
-            self._waiting.append(waiting)
-            self._waiting_bytes += sum(map(len, waiting.frames))
-            self._changed.notify_all()
-        return waiting.future
+                late = _promise()
+                late.set_exception(StoreUnavailable("the store is closing"))
+                return late
+            batch = self._next
+            batch.frames.extend(frames)
+            batch.bytes += sum(map(len, frames))
+            batch.time_max = max(batch.time_max, time_max)
+            batch.new_segment |= new_segment
+            if not batch.wanted:
+                batch.wanted = True
+                self._changed.notify_all()
+            return batch.future
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._waiting and not self._closing:
+                while not self._next.wanted and not self._closing:
                     if self._fault is not None:
                         self._changed.wait(self._settings.log_retry_s)
                         break
                     self._changed.wait()
-                batch, self._waiting = self._waiting, []
-                self._waiting_bytes = 0
-                last = self._closing and not batch
+                batch, self._next = self._next, _Batch()
+                last = self._closing and not batch.wanted
                 self._changed.notify_all()
-            if batch or self._fault is not None:
+            if batch.wanted or self._fault is not None:
                 self._commit(batch)
             if last:
                 if self._open.handle is not None:
                     self._disk.close(self._open.handle)
                 return
 
-    def _commit(self, batch: Sequence[_Waiting]) -> None:
-        self._debt.frames.extend(piece for waiting in batch for piece in waiting.frames)
-        self._debt.time_max = max([self._debt.time_max, *(each.time_max for each in batch)])
+    def _commit(self, batch: _Batch) -> None:
+        self._debt.frames.extend(batch.frames)
+        self._debt.time_max = max(self._debt.time_max, batch.time_max)
         try:
             if self._debt.frames or self._fault is not None:
                 self._write(self._debt)
-            if any(waiting.new_segment for waiting in batch):
+            if batch.new_segment:
                 self._start_segment()
         except OSError as error:
             self._failed(batch, str(error.strerror or error))
@@ -207,19 +220,17 @@ class Log:
             self._changed.notify_all()
         if recovered:
             _log.info("wal.recovered", segment=self._open.segment.number)
-        for waiting in batch:
-            waiting.future.set_result(None)
+        batch.future.set_result(None)
         self._measure()
 
-    def _failed(self, batch: Sequence[_Waiting], cause: str) -> None:
+    def _failed(self, batch: _Batch, cause: str) -> None:
         reason = f"the write-ahead log cannot be written: {cause}"
         with self._changed:
             first, self._fault = self._fault is None, reason
             self._changed.notify_all()
         if first:
             _log.error("wal.unavailable", reason=reason, segment=self._open.segment.number)
-        for waiting in batch:
-            waiting.future.set_exception(StoreUnavailable(reason))
+        batch.future.set_exception(StoreUnavailable(reason))
 
     def _write(self, debt: _Debt) -> None:
         """Puts the frames on disk, or raises with the open segment as it was before or abandoned."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from meterhall.model.labels import Labels
 from meterhall.model.samples import ValueArray
-from meterhall.model.tenant import Tenant
+from meterhall.tsdb.owner import Owner
 
 SEGMENT_MAGIC = b"MHWAL\x00\x00\x01"
 _SEGMENT_HEADER = struct.Struct("<8sQ")
@@ -62,7 +62,7 @@ class Damage:
 class Definition:
     """Columns of a group, each with its series' labels. Column numbers are never reused."""
 
-    tenant: Tenant
+    tenant: Owner
     group: int
     clock: str
     columns: Sequence[int]
@@ -160,7 +160,7 @@ def decode_definition(payload: memoryview) -> Definition:
     flat = list(zip(words[::2], words[1::2], strict=True))
     stops = np.cumsum(widths, dtype=np.int64).tolist()
     labels = [tuple(flat[begin:end]) for begin, end in zip([0, *stops[:-1]], stops, strict=True)]
-    tenant = Tenant(texts[region], texts[project])
+    tenant = Owner(texts[region], texts[project])
     return Definition(tenant, group, texts[clock], columns.tolist(), labels)
 
 

@@ -21,7 +21,6 @@ from meterhall.model.labels import Labels
 from meterhall.model.samples import TimestampArray, ValueArray
 from meterhall.query.result import (
     GridResult,
-    QueryResult,
     QueryValue,
     RaggedResult,
     ScalarResult,
@@ -58,9 +57,8 @@ class Notes:
     stats: object = None
 
 
-def encode_query(result: QueryResult, notes: Notes) -> Iterator[bytes]:
+def encode_query(value: QueryValue, notes: Notes) -> Iterator[bytes]:
     """The whole body of a query's answer; the pieces joined are one JSON document."""
-    value = result.value
     head = b'{"status":"success","data":{"resultType":"' + _RESULT_TYPES[type(value)]
     yield head + b'","result":'
     yield from encode_value(value)

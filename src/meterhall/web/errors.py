@@ -60,21 +60,22 @@ _TABLE: tuple[tuple[type[MeterhallError], int, str], ...] = (
     (Overloaded, 503, "unavailable"),
 )
 
-_RETRY_AFTER_S = 1
-
 
 def failure_of(error: MeterhallError) -> Failure:
     """How to tell this failure to the caller."""
     if isinstance(error, Refused):
         return Failure(error.status, error.error_type, str(error))
-    if isinstance(error, Overloaded):
-        retry_s = max(1, round(getattr(error, "retry_after_s", _RETRY_AFTER_S)))
-        return Failure(503, "unavailable", str(error), retry_s)
     for kind, status, error_type in _TABLE:
         if isinstance(error, kind):
-            retry = 1 if kind is StoreUnavailable else None
-            return Failure(status, error_type, str(error), retry)
+            return Failure(status, error_type, str(error), _retry_after_s(error))
     return Failure(500, "internal", str(error))
+
+
+def _retry_after_s(error: MeterhallError) -> int | None:
+    """Seconds after which the same request may succeed; None where it is not a matter of time."""
+    if isinstance(error, Overloaded):
+        return error.retry_after_s
+    return 1 if isinstance(error, StoreUnavailable) else None
 
 
 def internal_failure(request_id: str) -> Failure:

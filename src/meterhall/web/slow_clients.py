@@ -21,6 +21,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from meterhall.web.encode import encode_error
+
 
 @dataclass(frozen=True, slots=True)
 class SlowClientSettings:
@@ -67,7 +69,11 @@ class HeadTimeoutProtocol(HttpToolsProtocol):
             return
         self._head_bytes += len(data)
         if self._head_bytes > self.bounds.head_bytes_max:
-            self._refuse(b"431 Request Header Fields Too Large", b"the request's head is too large")
+            self._refuse(
+                b"431 Request Header Fields Too Large",
+                "bad_data",
+                "the request's head is too large",
+            )
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -117,18 +123,24 @@ class HeadTimeoutProtocol(HttpToolsProtocol):
 
     def _head_is_late(self) -> None:
         if self._head_bytes:
-            self._refuse(b"408 Request Timeout", b"the request's head arrived too slowly")
+            self._refuse(b"408 Request Timeout", "timeout", "the request's head arrived too slowly")
         else:
             # A connection opened in advance and never used is no fault.
             self.transport.close()
 
-    def _refuse(self, status: bytes, reason: bytes) -> None:
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be parsed, a URL of more than 64 KiB among it."""
+        self._refuse(b"400 Bad Request", "bad_data", f"{msg} A URL may have 65535 bytes.")
+
+    def _refuse(self, status: bytes, error_type: str, reason: str) -> None:
+        """Answers before any application is asked, in Prometheus' envelope, and ends the connection."""
         self._head_arrived()
         if self.transport.is_closing():
             return
+        body = encode_error(error_type, reason)
         self.transport.write(
-            b"HTTP/1.1 %s\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
-            b"connection: close\r\n\r\n%s\n" % (status, len(reason) + 1, reason)
+            b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+            b"connection: close\r\n\r\n%s" % (status, len(body), body)
         )
         self.transport.close()
 

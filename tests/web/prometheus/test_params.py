@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from meterhall.model.errors import BadInput
 from meterhall.web.prometheus import params
-from meterhall.wire.numbers import parse_float
 from meterhall.web.prometheus.form import Form
+from meterhall.wire.numbers import parse_float
 
 
 @pytest.mark.parametrize(

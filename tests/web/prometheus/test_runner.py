@@ -165,3 +165,20 @@ def test_time_in_the_queue_counts(pool):
             await runner.run(A, lambda ticket: ticket.budget(0))
 
     asyncio.run(main())
+
+
+def test_memory_of_a_query_is_given_back_when_it_is_over(pool):
+    runner = pool(arrays_bytes_max=800)
+
+    def reserve(ticket):
+        ticket.budget(10).reserve(1, 100)
+        raise QueryError("over")
+
+    async def main():
+        for _ in range(3):
+            with pytest.raises(QueryError, match="over"):
+                await runner.run(A, reserve)
+        with pytest.raises(Overloaded):
+            await runner.run(A, lambda ticket: ticket.budget(10).reserve(1, 101))
+
+    asyncio.run(main())

@@ -19,14 +19,14 @@ def mapped(operation: Callable[[ValueArray], ValueArray]) -> Function:
     return evaluate
 
 
-def _greater(left: ValueArray, right: ValueArray) -> ValueArray:
-    """As Go's math.Max: NaN, unless the other one is the infinity that nothing exceeds."""
+def go_max(left: ValueArray, right: ValueArray) -> ValueArray:
+    """math.Max: NaN wins over everything but +Inf."""
     infinite = (left == np.inf) | (right == np.inf)
     return np.where(infinite, np.inf, np.maximum(left, right))
 
 
-def _lesser(left: ValueArray, right: ValueArray) -> ValueArray:
-    """As Go's math.Min."""
+def go_min(left: ValueArray, right: ValueArray) -> ValueArray:
+    """math.Min: NaN wins over everything but -Inf."""
     infinite = (left == -np.inf) | (right == -np.inf)
     return np.where(infinite, -np.inf, np.minimum(left, right))
 
@@ -38,7 +38,7 @@ def clamp(call: Invocation) -> Value:
     crossed = upper < lower
     if crossed.all():
         return empty_frame(call.steps.count)
-    result = renamed(frame, _greater(lower, _lesser(upper, frame.values)))
+    result = renamed(frame, go_max(lower, go_min(upper, frame.values)))
     if crossed.any():
         return result.masked(np.broadcast_to(~crossed, result.values.shape))
     return result
@@ -47,13 +47,13 @@ def clamp(call: Invocation) -> Value:
 def clamp_min(call: Invocation) -> Value:
     """Values not below a scalar."""
     frame = call.vector(0)
-    return renamed(frame, _greater(call.scalar(1), frame.values))
+    return renamed(frame, go_max(call.scalar(1), frame.values))
 
 
 def clamp_max(call: Invocation) -> Value:
     """Values not above a scalar."""
     frame = call.vector(0)
-    return renamed(frame, _lesser(call.scalar(1), frame.values))
+    return renamed(frame, go_min(call.scalar(1), frame.values))
 
 
 def round_to(call: Invocation) -> Value:

@@ -11,7 +11,7 @@ An empty window has lo == hi; operations give rubbish for it, which callers mask
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,16 @@ from meterhall.model.samples import TimestampArray, ValueArray
 
 IndexArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+Tick = Callable[[], None]
 
 # Cells of a gathered block (windows times window length) that are sorted at once: 8 MB of float64.
 _GATHER_CELLS_MAX = 1 << 20
 # Below this mean length a loop over the series of a ragged tile costs more than it saves.
 _SERIES_LENGTH_MIN = 64
+
+
+def _no_tick() -> None:
+    """Nobody is waiting to be asked."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +44,8 @@ class Windows:
     hi: IndexArray
     shape: tuple[int, int]
     offsets: IndexArray | None = None
+    # Called now and then by operations that take long; what it raises ends them.
+    tick: Tick = _no_tick
 
     @property
     def count(self) -> IndexArray:
@@ -95,8 +102,10 @@ class Windows:
         row, step = np.nonzero(cells)
         if self.lo.ndim == 1:
             base = row * self.values.shape[1]
-            return Chosen(row, step, self._flat(), base + self.lo[step], base + self.hi[step])
-        return Chosen(row, step, self._flat(), self.lo[row, step], self.hi[row, step])
+            lo, hi = base + self.lo[step], base + self.hi[step]
+        else:
+            lo, hi = self.lo[row, step], self.hi[row, step]
+        return Chosen(row, step, self._flat(), lo, hi, self.tick)
 
     def _flat(self) -> ValueArray:
         return self.values.reshape(-1)
@@ -104,6 +113,7 @@ class Windows:
     def each(self) -> Iterator[tuple[ValueArray, TimestampArray, BoolArray]]:
         """Position by position: the k-th value and time of every window, and where there is one."""
         for position in range(int(self.count.max(initial=0))):
+            self.tick()
             index = self.lo + position
             yield self.pick(self.values, index), self.pick(self.times, index), index < self.hi
 
@@ -114,6 +124,7 @@ class Windows:
         span = max(1, _GATHER_CELLS_MAX // (width * max(series, 1)))
         offsets = np.arange(width)
         for begin in range(0, steps, span):
+            self.tick()
             part = slice(begin, begin + span)
             index = self.lo[..., part, None] + offsets
             block = self.pick(self.values, index)
@@ -130,10 +141,12 @@ class Chosen:
     values: ValueArray
     lo: IndexArray
     hi: IndexArray
+    tick: Tick = _no_tick
 
     def each(self, begin: int = 0) -> Iterator[tuple[IndexArray, BoolArray]]:
         """Position by position from `begin`: the index of the k-th sample, and where there is one."""
         for position in range(begin, int((self.hi - self.lo).max(initial=0))):
+            self.tick()
             index = self.lo + position
             yield np.minimum(index, len(self.values) - 1), index < self.hi
 

@@ -76,7 +76,7 @@ def parse_pairs(text: bytes) -> tuple[list[tuple[str, str]], str | None]:
             fault = fault or "invalid semicolon separator in query"
             continue
         name, _, value = pair.partition(b"=")
-        bad = _BAD_ESCAPE.search(name) or _BAD_ESCAPE.search(value)
+        bad = b"%" in pair and (_BAD_ESCAPE.search(name) or _BAD_ESCAPE.search(value))
         if bad:
             fault = fault or f"invalid URL escape {quote(_text(bad[0]))}"
             continue

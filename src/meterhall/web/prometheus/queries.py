@@ -1,7 +1,6 @@
 """`query` and `query_range`: parameters in Prometheus' order of checks, evaluation, encoding."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from meterhall.model.errors import BadInput, QueryError
@@ -100,7 +99,7 @@ def _answer(
 ) -> Iterator[bytes]:
     took_s = backend.clock.monotonic() - begun
     QUERY_SECONDS.observe(took_s)
-    value, cut = _truncated(result.value, limit) if limit else (result.value, False)
+    value = _truncated(result.value, limit) if limit else result.value
     expected_bytes = estimate_bytes(value)
     if expected_bytes > backend.settings.answer_bytes_max:
         raise QueryError(
@@ -108,23 +107,24 @@ def _answer(
             f"at most {backend.settings.answer_bytes_max} are allowed"
         )
     stats = _stats(call, result, took_s) if call.form.first("stats") else None
+    cut = value is not result.value
     warnings = [*result.warnings, TRUNCATED] if cut else result.warnings
-    return encode_query(replace(result, value=value), Notes(warnings, result.infos, stats))
+    return encode_query(value, Notes(warnings, result.infos, stats))
 
 
-def _truncated(value: QueryValue, limit: int) -> tuple[QueryValue, bool]:
-    """The first `limit` series, and whether any were cut. Scalars and strings have none."""
+def _truncated(value: QueryValue, limit: int) -> QueryValue:
+    """The first `limit` series, or the very same value where there are no more than these."""
     if isinstance(value, ScalarResult | StringResult) or len(value.labels) <= limit:
-        return value, False
+        return value
     labels = value.labels[:limit]
     match value:
         case VectorResult():
-            return VectorResult(value.time_ms, labels, value.values[:limit]), True
+            return VectorResult(value.time_ms, labels, value.values[:limit])
         case GridResult():
             present = None if value.present is None else value.present[:limit]
-            return GridResult(labels, value.times, value.values[:limit], present), True
+            return GridResult(labels, value.times, value.values[:limit], present)
         case RaggedResult():
-            return RaggedResult(labels, value.times[:limit], value.values[:limit]), True
+            return RaggedResult(labels, value.times[:limit], value.values[:limit])
 
 
 def _stats(call: Call, result: QueryResult, took_s: float) -> dict[str, Any]:

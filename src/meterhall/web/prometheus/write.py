@@ -11,7 +11,7 @@ from starlette.types import Receive
 
 from meterhall.ingest.push import Received
 from meterhall.model.errors import MeterhallError
-from meterhall.web.body import BodyReader
+from meterhall.web.body import BodyReader, discard
 from meterhall.web.errors import Refused, failure_of
 from meterhall.web.prometheus.call import Backend, Call
 from meterhall.web.prometheus.runner import Runner
@@ -26,8 +26,14 @@ async def write(
     backend: Backend, call: Call, bodies: BodyReader, runner: Runner, receive: Receive
 ) -> Reply:
     """204 when every sample is accepted and durable; else a plain text that says what was not."""
+    fault = _media_fault(call)
+    if fault is not None:
+        # A sender that sees its connection reset instead of the 415 would try again for ever.
+        reply = _refusal(fault)
+        if not await discard(receive):
+            reply.headers.append(CLOSE)
+        return reply
     try:
-        _check_media(call)
         body = await bodies.read(call.headers, receive, backend.settings.push_bytes_max)
         try:
             received = await runner.run(
@@ -64,17 +70,16 @@ def _text(status: int, text: str) -> Reply:
     return Reply(status, headers, text.encode() + b"\n")
 
 
-def _check_media(call: Call) -> None:
-    """Raises Refused (415) for anything but version 1.0 in block-format snappy."""
+def _media_fault(call: Call) -> Refused | None:
+    """A 415 for anything but version 1.0 in block-format snappy."""
     media, *parameters = [part.strip() for part in call.content_type.split(b";")]
     protos = [
         value.strip(b'"')
         for name, _, value in (parameter.partition(b"=") for parameter in parameters)
         if name.strip().lower() == b"proto"
     ]
-    right = media.lower() in (b"", _MEDIA_TYPE) and all(proto == _PROTO_V1 for proto in protos)
-    if not right:
-        raise Refused(
+    if media.lower() not in (b"", _MEDIA_TYPE) or any(proto != _PROTO_V1 for proto in protos):
+        return Refused(
             415,
             "bad_data",
             "unsupported remote write media type; send application/x-protobuf or "
@@ -84,4 +89,5 @@ def _check_media(call: Call) -> None:
         value.strip().lower() for name, value in call.headers if name == b"content-encoding"
     ]
     if encodings not in ([], [b""], [b"snappy"]):
-        raise Refused(415, "bad_data", "unsupported content encoding; send snappy (block format)")
+        return Refused(415, "bad_data", "unsupported content encoding; send snappy (block format)")
+    return None
