@@ -18,11 +18,13 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 def conditions(versions: dict[str, str], hosts: int, hours: float) -> str:
     """Sentences that say what the figures are of."""
     memory_gib = psutil.virtual_memory().total / 2**30
+    load = psutil.getloadavg()[0]
     systems = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
         f"Measured on {_today()}: {os.cpu_count()} cores ({_processor()}), "
         f"{memory_gib:.0f} GiB, Linux {platform.release()}, "
-        f"Python {platform.python_version()}, NumPy {np.__version__}. {systems}.\n"
+        f"Python {platform.python_version()}, NumPy {np.__version__}. {systems}. "
+        f"Load of the machine by others when it began: {load:.1f}.\n"
         f"Data: {hosts} hosts x 500 series x {hours:g} h at 15 s. All on loopback of one machine, one "
         "system at a time, the others stopped. 'vs' says how many times better we are than a "
         "peer: twice as fast, or half the cost, is 2; below 1 it is better than us.\n"

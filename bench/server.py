@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+import meterhall
 from bench.system import HOST, BenchError, System, free_port
 
 REGION = "kr"
@@ -51,6 +52,8 @@ class Meterhall(System):
         inherited = dict(os.environ)
         # An installed service has its byte code; compiling it at each start would be in the figures.
         inherited.pop("PYTHONDONTWRITEBYTECODE", None)
+        # The very code that this process imports, wherever it was started.
+        inherited["PYTHONPATH"] = str(Path(meterhall.__file__).parent.parent)
         return inherited | own
 
     def start(self) -> float:

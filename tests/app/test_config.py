@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from meterhall.app import config
+from meterhall.app.serve_command import quickstart_settings
 from meterhall.app.setting_types import ListenAddress
 from meterhall.model.errors import ConfigError
 
@@ -99,3 +100,16 @@ def test_secrets_come_from_files_and_are_masked(tmp_path):
     printed = config.printable(settings)
     assert "hunter2" not in printed
     assert tomllib.loads(printed)["database"]["url"] == "********"
+
+
+@pytest.mark.parametrize(
+    ("options", "culprit"),
+    [
+        ((None, None, "10ms"), "collect.interval: must be 1s or more"),
+        ((None, "127.0.0.1:9481", None), "admin.listen: must differ from server.listen"),
+    ],
+)
+def test_options_of_quickstart_are_checked_as_a_file_is(options, culprit, monkeypatch):
+    monkeypatch.delenv("METERHALL_ADMIN_LISTEN", raising=False)
+    with pytest.raises(ConfigError, match=culprit):
+        quickstart_settings(*options)

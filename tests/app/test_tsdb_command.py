@@ -72,3 +72,16 @@ def test_verify(directory):
     assert f"{block.name} at 8: page of 6 series of kr/p1: checksum is wrong" in output
     code, output = run("verify", directory, "--json")
     assert (code, len(json.loads(output)["faults"])) == (1, 1)
+
+
+def test_the_directory_of_the_whole_service_may_be_given(directory, tmp_path_factory):
+    """`--data DIR` is what an operator knows; zero files in it would read as all being well."""
+    data = tmp_path_factory.mktemp("data")
+    directory.rename(data / "tsdb")
+    for command in ("inspect", "verify"):
+        whole, store = (
+            CliRunner().invoke(tsdb, [command, str(path), "--json"])
+            for path in (data, data / "tsdb")
+        )
+        assert whole.stdout == store.stdout
+    assert json.loads(whole.stdout)["files"] > 0

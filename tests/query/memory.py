@@ -9,6 +9,7 @@ import numpy as np
 from meterhall.model.labels import Labels, label_value
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import ABSENT, SeriesGroup, is_absent, is_stale
+from meterhall.model.stack import SeriesStack, stacked
 from meterhall.ports.series import MatcherSets
 
 
@@ -36,6 +37,9 @@ class MemorySelection:
 
     def groups(self) -> Iterator[SeriesGroup]:
         return iter(self._groups)
+
+    def stacks(self) -> Iterator[SeriesStack]:
+        return stacked(self._groups)
 
 
 class MemoryReader:

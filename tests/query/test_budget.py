@@ -211,3 +211,27 @@ def test_queries_share_memory_and_give_it_back():
         second.reserve(5, 10)
     first.close()
     second.reserve(5, 10)
+
+
+def test_a_many_to_many_match_is_refused_without_making_its_pairs():
+    """A million pairs, each given a thousand labels, would take minutes."""
+    names = ",".join(f"l{number}" for number in range(1_000))
+    query = f"x * on() group_left({names}) x"
+    account = Budget(QueryLimits(), MonotonicClock(), 5)
+    with pytest.raises(QueryError, match="many-to-many matching not allowed"):
+        ENGINE.instant(reader(1_000, 2), parse_expr(query), query, 15_000, account)
+
+
+def test_making_the_labels_of_pairs_is_checked_on_the_way():
+    names = ",".join(f"l{number}" for number in range(1_000))
+    query = f"x * on(i) group_left({names}) x"
+    clock = CountedClock()
+    ENGINE.instant(
+        reader(1_000, 2), parse_expr(query), query, 15_000, Budget(QueryLimits(), clock, 60)
+    )
+    plain = CountedClock()
+    query = "x * on(i) x"
+    ENGINE.instant(
+        reader(10, 2), parse_expr(query), query, 15_000, Budget(QueryLimits(), plain, 60)
+    )
+    assert clock.readings > plain.readings + 2

@@ -9,7 +9,6 @@ from meterhall.promql.parser import parse_expr
 from meterhall.query.budget import Budget, QueryLimits
 from meterhall.query.engine import Engine, EngineOptions
 from meterhall.query.frame import Steps
-from meterhall.query.gather import Pool
 
 QUERIES = [
     "x",
@@ -47,18 +46,20 @@ def series(holes: float, stale: float) -> list[Series]:
     return found
 
 
-def answer(data: list[Series], query: str, *, shared: bool):
+def answer(data: list[Series], query: str, step_ms: int, *, shared: bool):
     budget = Budget(QueryLimits(), MonotonicClock(), 60)
     reader = MemoryReader(data, shared=shared)
     engine = Engine(EngineOptions(lookback_ms=60_000))
-    return engine.range(reader, parse_expr(query), query, 0, 660_000, 17_000, budget).value
+    return engine.range(reader, parse_expr(query), query, 0, 660_000, step_ms, budget).value
 
 
 @pytest.mark.parametrize("query", QUERIES)
 @pytest.mark.parametrize(("holes", "stale"), [(0, 0), (0.1, 0), (0, 0.1), (0.2, 0.2)])
-def test_layouts_agree(query, holes, stale):
+# Of twenty seconds, the ranges are multiples.
+@pytest.mark.parametrize("step_ms", [17_000, 20_000])
+def test_layouts_agree(query, holes, stale, step_ms):
     data = series(holes, stale)
-    together, apart = answer(data, query, shared=True), answer(data, query, shared=False)
+    together, apart = (answer(data, query, step_ms, shared=shared) for shared in (True, False))
     assert together.labels == apart.labels
     assert together.labels
     masks = [
@@ -70,10 +71,6 @@ def test_layouts_agree(query, holes, stale):
     np.testing.assert_allclose(
         together.values[masks[0]], apart.values[masks[0]], rtol=1e-15 if "avg" in query else 0
     )
-
-
-def test_an_empty_pool_gives_nothing():
-    assert Pool(5).take() is None
 
 
 def test_steps_know_their_end():

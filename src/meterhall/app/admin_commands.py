@@ -175,7 +175,7 @@ def create_key(
     control: Control, project: str, name: str, scope: str, expires: str | None, as_json: bool
 ) -> None:
     """Make an appkey, which is shown only now."""
-    lifetime_ms = None if expires is None else int(parse_duration_ms(expires))
+    lifetime_ms = None if expires is None else _lifetime_ms(expires)
     made = control.keys.create(project, KeyDraft(name, _scopes(scope), lifetime_ms))
     _show_one({"keyId": made.key_id, "key": made.secret}, as_json)
 
@@ -275,6 +275,13 @@ def upgrade_database(data: Path | None, config: Path | None) -> None:
     was = f"from {found}" if found else "from nothing"
     changed = "is already at" if found == tables.REVISION else f"was brought {was} to"
     click.echo(f"the schema {changed} revision {tables.REVISION}")
+
+
+def _lifetime_ms(text: str) -> int:
+    try:
+        return int(parse_duration_ms(text))
+    except BadInput as error:
+        raise BadInput(f"--expires {text!r}: {error}") from None
 
 
 def _scopes(text: str) -> frozenset[Scope]:

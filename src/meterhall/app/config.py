@@ -29,6 +29,8 @@ from meterhall.app.setting_types import (
 )
 from meterhall.model.errors import BadInput, ConfigError
 
+# The embedded store, inside the data directory.
+STORE_FOLDER = "tsdb"
 ENVIRONMENT_PREFIX = "METERHALL_"
 
 
@@ -186,7 +188,7 @@ def load(file: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
     for name, raw_text in sorted(environment.items()):
         if name.startswith(ENVIRONMENT_PREFIX):
             settings = _override_from_environment(settings, name, raw_text)
-    return _checked(settings, file)
+    return checked(settings, str(file) if file else "settings")
 
 
 def printable(settings: Settings) -> str:
@@ -250,9 +252,8 @@ def _secret_from(path: Any, where: str) -> str:
         raise ConfigError(f"{where}: cannot be read: {error}") from None
 
 
-def _checked(settings: Settings, file: Path | None) -> Settings:
-    """Refuses values that are right alone and wrong together."""
-    source = str(file) if file else "settings"
+def checked(settings: Settings, source: str) -> Settings:
+    """The same settings. Raises ConfigError on values that are right alone and wrong together."""
     regions = settings.server.regions
     for host, region in settings.server.region_hosts.items():
         if region not in regions:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from meterhall.app.config import Settings, load, printable
+from meterhall.app.config import Settings, checked, load, printable
 from meterhall.app.setting_types import ListenAddress, parse_duration_ms, parse_listen
 from meterhall.model.errors import BadInput, MeterhallError
 
@@ -58,7 +58,7 @@ def quickstart_settings(data: Path | None, listen: str | None, interval: str | N
         settings = settings.with_values("server", listen=_option("--listen", parse_listen, listen))
     if data:
         settings = settings.with_values("storage", data=str(data))
-    return settings
+    return checked(settings, "settings")
 
 
 @click.command("serve")

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from meterhall.app.config import STORE_FOLDER
+
 _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -23,7 +25,7 @@ def inspect(directory: Path, as_json: bool, top: int) -> None:
 
     from meterhall.tsdb.inspect import inspect as count
 
-    contents = count(directory)
+    contents = count(_store_of(directory))
     if as_json:
         tenants = [
             {"region": tenant.region, "project": tenant.project, "use": use}
@@ -69,7 +71,7 @@ def verify(directory: Path, as_json: bool) -> None:
 
     from meterhall.tsdb.verify import verify as check
 
-    verified = check(directory)
+    verified = check(_store_of(directory))
     if as_json:
         click.echo(orjson.dumps(verified, option=orjson.OPT_INDENT_2))
     else:
@@ -80,3 +82,9 @@ def verify(directory: Path, as_json: bool) -> None:
         )
     if verified.faults:
         sys.exit(1)
+
+
+def _store_of(directory: Path) -> Path:
+    """The store's own directory, also where that of the whole service (`--data`) is given."""
+    inside = directory / STORE_FOLDER
+    return inside if inside.is_dir() else directory

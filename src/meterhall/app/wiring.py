@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp
 
 from meterhall.app.clock import SystemClock
-from meterhall.app.config import Settings
+from meterhall.app.config import STORE_FOLDER, Settings
 from meterhall.app.control_plane import data_directory, open_control
 from meterhall.collect.addresses import AddressPolicy
 from meterhall.collect.collector import Collaborators, Collector, CollectSettings
@@ -37,7 +37,6 @@ from meterhall.web.prometheus.api import PrometheusApi
 from meterhall.web.prometheus.call import ActiveTarget, Backend, PrometheusSettings
 from meterhall.web.prometheus.runner import RunnerSettings
 
-STORE_FOLDER = "tsdb"
 _GUIDE_THREADS = 4
 
 

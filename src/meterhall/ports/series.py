@@ -10,6 +10,7 @@ from typing import Protocol
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import SeriesGroup
+from meterhall.model.stack import SeriesStack
 
 # Several selectors, any of which may match: the union that `match[]` asks for.
 MatcherSets = Sequence[Sequence[Matcher]]
@@ -36,6 +37,13 @@ class Selection(Protocol):
 
         A series without a sample in the range may be missing. Reading is lazy: stop iterating to stop
         the work.
+        """
+        ...
+
+    def stacks(self) -> Iterator[SeriesStack]:
+        """The same samples, many clocks at a time, in pieces of a bounded size.
+
+        A store that can read no more than one clock at once gives `stacked(self.groups())`.
         """
         ...
 

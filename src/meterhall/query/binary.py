@@ -16,7 +16,7 @@ Arithmetic = Callable[[ValueArray, ValueArray], NDArray[Any]]
 
 
 def _power(base: ValueArray, exponent: ValueArray) -> NDArray[Any]:
-    """As math.Pow. NumPy takes the square root for an exponent of 0.5, which -Inf has none of."""
+    """As Go's math.Pow. NumPy takes the square root for an exponent of 0.5, which -Inf has none of."""
     result = np.asarray(np.power(base, exponent))
     if np.any(exponent == 0.5):
         return np.where((base == -np.inf) & (exponent == 0.5), np.inf, result)
@@ -24,7 +24,7 @@ def _power(base: ValueArray, exponent: ValueArray) -> NDArray[Any]:
 
 
 def _angle(y: ValueArray, x: ValueArray) -> NDArray[Any]:
-    """As math.Atan2, which loses the sign of a quotient that underflows."""
+    """As Go's math.Atan2, which loses the sign of a quotient that underflows."""
     result = np.asarray(np.arctan2(y, x))
     lost = (y < 0) & (x < 0) & np.isfinite(x)
     return np.where(lost & (y / x == 0), np.pi, result) if np.any(lost) else result

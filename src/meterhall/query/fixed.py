@@ -10,6 +10,7 @@ import numpy as np
 from meterhall.model.labels import Labels, label_value
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import SeriesGroup, TimestampArray, ValueArray, is_stale
+from meterhall.model.stack import SeriesStack, stacked
 from meterhall.ports.series import MatcherSets, NewestSample
 
 Samples = tuple[TimestampArray, ValueArray]
@@ -33,6 +34,10 @@ class FixedSelection:
             values = np.array([self.samples[row][1] for row in rows], np.float64)
             full = not is_stale(values).any()
             yield SeriesGroup(np.array(rows, np.int64), times, values, bool(full))
+
+    def stacks(self) -> Iterator[SeriesStack]:
+        """The same, many clocks at a time."""
+        return stacked(self.groups())
 
 
 class FixedReader:

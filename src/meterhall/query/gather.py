@@ -1,32 +1,29 @@
-"""From a Selection's groups to windows: large gapless groups as they are, all else laid end to end.
+"""From a Selection's samples to windows, in tiles that stay in cache.
 
-A group of many series keeps its shared clock and is cut into tiles that stay in cache. Rows with holes
-and groups of few series are collected, without their STALE and ABSENT cells, into ragged tiles, so that
-ten thousand groups of one series cost a few array operations instead of ten thousand times a few.
+Samples come stacked: many clocks in one matrix. Where windows lie is found once for each clock. A clock with enough
+series is then evaluated on its own, so that all arithmetic on times is shared too; narrow ones are laid end to
+end. So are rows with holes, without their STALE and ABSENT cells: each of them has windows of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from meterhall.model.samples import (
-    SeriesGroup,
-    TimestampArray,
-    ValueArray,
-    is_absent,
-    is_stale,
-)
+from meterhall.model.samples import TimestampArray, ValueArray, is_absent, is_stale
+from meterhall.model.stack import SeriesStack
 from meterhall.query.budget import Budget
-from meterhall.query.kernels.windows import IndexArray, Windows, aligned, ragged
+from meterhall.query.kernels.windows import IndexArray, Windows, positions, ragged
 
 # Series of one aligned tile: intermediate arrays of 128 by a few hundred steps stay in cache.
 _TILE_SERIES = 128
-# A group with fewer series than this is not worth array operations of its own.
-_GROUP_SERIES_MIN = 8
-# What a ragged tile collects before it is evaluated.
-_POOL_SAMPLES = 1 << 18
-_POOL_CELLS = 1 << 17
+# From so many windows a clock on, operations of its own cost less than indices for every series.
+_CLOCK_WINDOWS_MIN = 4096
+# A grid may be so many times longer for a second purpose.
+_REACH_MAX = 2
+# What a tile of several clocks holds.
+_TILE_SAMPLES = 1 << 18
+_TILE_CELLS = 1 << 17
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,109 +44,102 @@ class Run:
     offsets: IndexArray
 
 
-class Pool:
-    """Collects series without a shared clock until they make a tile."""
-
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
-        self._reset()
-
-    def _reset(self) -> None:
-        self._rows: list[IndexArray] = []
-        self._times: list[TimestampArray] = []
-        self._values: list[ValueArray] = []
-        self._sizes: list[int] = []
-        self._samples = 0
-        self._series = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether it is time to take what is there."""
-        return self._samples >= _POOL_SAMPLES or self._series * self._steps >= _POOL_CELLS
-
-    def add(self, group: SeriesGroup, *, markers: bool) -> None:
-        """Add the samples of a group; staleness markers only where `markers`."""
-        series, length = group.values.shape
-        self._rows.append(group.rows)
-        self._series += series
-        if group.full:
-            times = group.times if series == 1 else np.tile(group.times, series)
-            self._times.append(times)
-            self._values.append(group.values.reshape(-1))
-            self._sizes.extend([length] * series)
-            self._samples += group.values.size
-            return
-        kept = ~is_absent(group.values)
-        if not markers:
-            kept &= ~is_stale(group.values)
-        self._times.append(np.broadcast_to(group.times, kept.shape)[kept])
-        self._values.append(group.values[kept])
-        self._sizes.extend(kept.sum(axis=1).tolist())
-        self._samples += len(self._values[-1])
-
-    def take(self) -> Run | None:
-        """All that was added, or None where that is no sample."""
-        if not self._samples:
-            self._reset()
-            return None
-        sizes = np.array(self._sizes, np.int64)
-        run = Run(
-            np.concatenate(self._rows),
-            np.concatenate(self._times),
-            np.concatenate(self._values),
-            np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),
-        )
-        self._reset()
-        return run
-
-
 def range_tiles(
-    groups: Iterator[SeriesGroup], ends: TimestampArray, range_ms: int, budget: Budget
+    stacks: Iterable[SeriesStack], ends: TimestampArray, range_ms: int, budget: Budget
 ) -> Iterator[Tile]:
-    """Windows (end - range, end] over every series of `groups`."""
-    pool = Pool(len(ends))
-    for group in groups:
+    """Windows (end - range, end] over every series of `stacks`."""
+    for stack in stacks:
         budget.check()
-        budget.read(group.values.size)
-        if not group.values.size:
-            continue
-        if group.full and len(group.rows) >= _GROUP_SERIES_MIN:
-            yield from _aligned_tiles(group, ends, range_ms, budget)
-            continue
-        for part in split_group(group, len(ends)):
-            pool.add(part, markers=False)
-            if pool.full and (run := pool.take()):
-                yield _ragged_tile(run, ends, range_ms, budget)
+        budget.read(stack.samples)
+        whole, holed = stack.split()
+        if whole is not None:
+            yield from _whole_tiles(whole, ends, range_ms, budget)
+        for part in () if holed is None else spans(holed, len(ends)):
+            run = run_of(part, markers=False)
+            if run is not None:
+                windows = ragged(run.times, run.values, run.offsets, ends, range_ms)
+                yield Tile(run.rows, replace(windows, tick=budget.check))
                 budget.check()
-    if run := pool.take():
-        yield _ragged_tile(run, ends, range_ms, budget)
 
 
-def split_group(group: SeriesGroup, steps: int) -> Iterator[SeriesGroup]:
-    """The group in parts that do not overfill a pool."""
-    series, length = group.values.shape
-    span = max(1, min(_POOL_SAMPLES // max(length, 1), _POOL_CELLS // max(steps, 1)))
-    if series <= span:
-        yield group
-        return
+def after(stack: SeriesStack, moments: TimestampArray) -> IndexArray:
+    """How many samples of each clock are not after each moment, [C, T]; moments are an even grid."""
+    clocks, length = stack.times.shape
+    if clocks == 1:
+        return np.searchsorted(stack.times[0], moments, side="right")[None, :]
+    bases = np.arange(clocks + 1) * length
+    return np.asarray(positions(stack.times.reshape(-1), bases, moments) - bases[:-1, None])
+
+
+def _edges(
+    stack: SeriesStack, ends: TimestampArray, range_ms: int
+) -> tuple[IndexArray, IndexArray]:
+    """Where the windows (end - range, end] begin and end, [C, T] each."""
+    stride = int(ends[1] - ends[0]) if len(ends) > 1 else 0
+    if stride and range_ms % stride == 0 and range_ms <= _REACH_MAX * stride * len(ends):
+        # A window begins where an earlier one ends: one search on a longer grid finds both.
+        before = range_ms // stride
+        grid = int(ends[0]) - range_ms + stride * np.arange(before + len(ends))
+        found = after(stack, grid)
+        return found[:, : len(ends)], found[:, before:]
+    return after(stack, ends - range_ms), after(stack, ends)
+
+
+def is_wide(stack: SeriesStack, steps: int) -> bool:
+    """Whether its clocks are worth operations of their own."""
+    clocks = len(stack.lengths)
+    return clocks == 1 or len(stack.rows) * steps >= clocks * _CLOCK_WINDOWS_MIN
+
+
+def spans(stack: SeriesStack, steps: int) -> Iterator[SeriesStack]:
+    """The stack in parts that make a tile each."""
+    series, length = stack.values.shape
+    span = max(1, min(_TILE_SAMPLES // max(length, 1), _TILE_CELLS // max(steps, 1)))
     for begin in range(0, series, span):
-        part = slice(begin, begin + span)
-        yield SeriesGroup(group.rows[part], group.times, group.values[part], group.full)
+        yield stack.part(begin, min(begin + span, series))
 
 
-def _aligned_tiles(
-    group: SeriesGroup, ends: TimestampArray, range_ms: int, budget: Budget
+def run_of(stack: SeriesStack, *, markers: bool) -> Run | None:
+    """Its samples, with staleness markers only where `markers`; None where there is none."""
+    kept = np.arange(stack.values.shape[1]) < stack.lengths[stack.clock_of][:, None]
+    kept &= ~is_absent(stack.values)
+    if not markers:
+        kept &= ~is_stale(stack.values)
+    values = stack.values[kept]
+    if not len(values):
+        return None
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept.sum(axis=1))])
+    return Run(stack.rows, stack.times[stack.clock_of][kept], values, offsets)
+
+
+def _whole_tiles(
+    stack: SeriesStack, ends: TimestampArray, range_ms: int, budget: Budget
 ) -> Iterator[Tile]:
-    whole = aligned(group.times, group.values, ends, range_ms)
-    for begin in range(0, len(group.rows), _TILE_SERIES):
-        part = slice(begin, begin + _TILE_SERIES)
-        values = group.values[part]
-        shape = (len(values), len(ends))
-        windows = Windows(group.times, values, whole.lo, whole.hi, shape, tick=budget.check)
-        yield Tile(group.rows[part], windows)
+    lo, hi = _edges(stack, ends, range_ms)
+    steps = len(ends)
+    if is_wide(stack, steps):
+        for clock, begin, end in stack.clocks():
+            length = int(stack.lengths[clock])
+            for first in range(begin, end, _TILE_SERIES):
+                part = slice(first, min(first + _TILE_SERIES, end))
+                values = stack.values[part, :length]
+                shape = (len(values), steps)
+                times = stack.times[clock, :length]
+                windows = Windows(times, values, lo[clock], hi[clock], shape, tick=budget.check)
+                yield Tile(stack.rows[part], windows)
+                budget.check()
+        return
+    for piece in spans(stack, steps):
+        windows = _end_to_end(piece, lo[piece.clock_of], hi[piece.clock_of])
+        yield Tile(piece.rows, replace(windows, tick=budget.check))
         budget.check()
 
 
-def _ragged_tile(run: Run, ends: TimestampArray, range_ms: int, budget: Budget) -> Tile:
-    windows = ragged(run.times, run.values, run.offsets, ends, range_ms)
-    return Tile(run.rows, replace(windows, tick=budget.check))
+def _end_to_end(stack: SeriesStack, lo: IndexArray, hi: IndexArray) -> Windows:
+    """Windows over rows with their padding: it is in none, and later than every moment."""
+    series, length = stack.values.shape
+    offsets = np.arange(series + 1) * length
+    first = offsets[:-1, None]
+    times = stack.times[stack.clock_of].reshape(-1)
+    values = stack.values.reshape(-1)
+    return Windows(times, values, first + lo, first + hi, lo.shape, offsets)

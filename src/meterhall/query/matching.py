@@ -32,6 +32,10 @@ _MANY_TO_ONE = (
 _NOT_UNIQUE = "multiple matches for labels: grouping labels must ensure unique matches"
 
 
+# Pairs whose labels are made between two looks at the clock: group_left may add a thousand to each.
+_CHECKED_PAIRS = 256
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """A binary operator with its matching."""
@@ -116,6 +120,9 @@ def match_vectors(operation: Operation, lhs: Frame, rhs: Frame, budget: Budget) 
         return empty_frame(lhs.values.shape[1])
     sides = _sides(many, one, matching)
     duplicates = _duplicates(sides, filled=bool(fillable))
+    if duplicates is not None and duplicates.step == 0:
+        # Nothing can be wrong earlier, and the pairs of a many-to-many match may be a million.
+        raise _duplicate_error(operation, sides, duplicates)
     rows = _paired(operation, sides, budget)
     if fill_one is not None:
         rows = _joined(rows, _filled_one(operation, sides, fill_one))
@@ -132,11 +139,14 @@ def match_vectors(operation: Operation, lhs: Frame, rhs: Frame, budget: Budget) 
 def _paired(operation: Operation, sides: _Sides, budget: Budget) -> _Rows:
     """The pairs that are there on both sides."""
     many_rows, one_rows = _pairs(sides, budget)
+    labels: list[Labels] = []
+    for many_row, one_row in zip(many_rows.tolist(), one_rows.tolist(), strict=True):
+        if len(labels) % _CHECKED_PAIRS == 0:
+            budget.check()
+        many, one = sides.many.labels[many_row], sides.one.labels[one_row]
+        labels.append(_result_labels(operation, many, one))
     return _Rows(
-        [
-            _result_labels(operation, sides.many.labels[many_row], sides.one.labels[one_row])
-            for many_row, one_row in zip(many_rows.tolist(), one_rows.tolist(), strict=True)
-        ],
+        labels,
         sides.many_ids[many_rows],
         sides.many.values[many_rows],
         sides.one.values[one_rows],
@@ -248,13 +258,16 @@ def _refuse(
 ) -> None:
     """Raises for whatever is wrong at the earliest step; at one step duplicates come first."""
     if duplicates is not None and (collision is None or duplicates.step <= collision):
-        labels = sides.one.labels
-        raise QueryError(
-            _duplicate_text(operation.matching, labels[duplicates.first], labels[duplicates.second])
-        )
+        raise _duplicate_error(operation, sides, duplicates)
     if collision is not None:
         one_to_one = operation.matching.card is Cardinality.ONE_TO_ONE
         raise QueryError(_MANY_TO_ONE if one_to_one else _NOT_UNIQUE)
+
+
+def _duplicate_error(operation: Operation, sides: _Sides, duplicates: _Duplicates) -> QueryError:
+    labels = sides.one.labels
+    first, second = labels[duplicates.first], labels[duplicates.second]
+    return QueryError(_duplicate_text(operation.matching, first, second))
 
 
 def _duplicate_text(matching: VectorMatching, first: Labels, second: Labels) -> str:

@@ -6,24 +6,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from meterhall.model.labels import Labels
-from meterhall.model.samples import (
-    SeriesGroup,
-    TimestampArray,
-    ValueArray,
-    is_absent,
-    is_stale,
-)
+from meterhall.model.samples import TimestampArray, ValueArray, is_stale
+from meterhall.model.stack import SeriesStack
 from meterhall.ports.series import NewestSample, SeriesReader
 from meterhall.promql.nodes import AtEdge, MatrixSelector, SubqueryExpr, VectorSelector
 from meterhall.query.budget import Budget
 from meterhall.query.frame import BoolArray, Frame, Steps, compact
-from meterhall.query.gather import Pool, Run, Tile, range_tiles, split_group
+from meterhall.query.gather import (
+    Run,
+    Tile,
+    after,
+    is_wide,
+    range_tiles,
+    run_of,
+    spans,
+)
 from meterhall.query.kernels.boundaries import interpolated
 from meterhall.query.kernels.windows import IndexArray, positions
 
-_GROUP_SERIES_MIN = 8
 # As many series' newest samples are looked up one by one.
-_FEW_SERIES = 8
+FEW_SERIES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,26 +89,12 @@ def select_instant(
     budget.reserve(len(labels), len(ends))
     values = np.empty((len(labels), len(ends)))
     present = np.zeros((len(labels), len(ends)), np.bool_)
-    pool = Pool(len(ends))
-    for group in selection.groups():
+    for stack in selection.stacks():
         budget.check()
-        budget.read(group.values.size)
-        if not group.values.size:
-            continue
-        if len(group.rows) >= _GROUP_SERIES_MIN and (
-            group.full or not is_absent(group.values).any()
-        ):
-            found = _last_aligned(group, ends, lookback_ms, stamps=stamps)
-            values[group.rows], present[group.rows] = found
-            continue
-        for part in split_group(group, len(ends)):
-            pool.add(part, markers=True)
-            if pool.full and (run := pool.take()):
-                values[run.rows], present[run.rows] = _last_ragged(
-                    run, ends, lookback_ms, stamps=stamps
-                )
-    if run := pool.take():
-        values[run.rows], present[run.rows] = _last_ragged(run, ends, lookback_ms, stamps=stamps)
+        budget.read(stack.samples)
+        for rows, found, here in _last(stack, ends, lookback_ms, stamps=stamps):
+            values[rows], present[rows] = found, here
+            budget.check()
     return compact(Frame(labels, values, present))
 
 
@@ -117,7 +105,7 @@ def newest_of_few(
 
     Takes some microseconds, whatever the store holds.
     """
-    found = reader.newest(node.matchers, end_ms - lookback_ms + 1, end_ms, _FEW_SERIES)
+    found = reader.newest(node.matchers, end_ms - lookback_ms + 1, end_ms, FEW_SERIES)
     if found is None:
         return None
     return [sample for sample in found if sample[2] == sample[2] or not _is_marker(sample[2])]
@@ -133,27 +121,59 @@ def _frame_of(newest: list[NewestSample], budget: Budget, *, stamps: bool) -> Fr
     return Frame([labels for labels, _, _ in newest], np.array(values).reshape(-1, 1), None)
 
 
-def _last_aligned(
-    group: SeriesGroup, ends: TimestampArray, lookback_ms: int, *, stamps: bool
-) -> tuple[ValueArray, BoolArray]:
-    index = np.searchsorted(group.times, ends, side="right") - 1
-    times = group.times.take(index, mode="clip")
+# Rows of a stack, their values at each step, and where they have one.
+_Found = tuple[slice | IndexArray, ValueArray, BoolArray]
+
+
+def _last(
+    stack: SeriesStack, ends: TimestampArray, lookback_ms: int, *, stamps: bool
+) -> Iterator[_Found]:
+    whole, holed = stack.split()
+    if whole is not None:
+        yield from _last_whole(whole, ends, lookback_ms, stamps=stamps)
+    for part in () if holed is None else spans(holed, len(ends)):
+        run = run_of(part, markers=True)
+        if run is not None:
+            yield (run.rows, *_last_ragged(run, ends, lookback_ms, stamps=stamps))
+
+
+def _last_whole(
+    stack: SeriesStack, ends: TimestampArray, lookback_ms: int, *, stamps: bool
+) -> Iterator[_Found]:
+    """The last sample of series without holes; where it lies is the clock's matter alone."""
+    index = after(stack, ends) - 1
+    place = np.maximum(index, 0)
+    times = np.take_along_axis(stack.times, place, axis=1)
     near = (index >= 0) & (times > ends - lookback_ms)
-    values = group.values.take(index, axis=1, mode="clip")
-    here = np.broadcast_to(near, values.shape)
-    if not group.full:
-        here = here & ~is_stale(values)
-    return (np.broadcast_to(times / 1000.0, values.shape) if stamps else values), here
+    if is_wide(stack, len(ends)):
+        for clock, begin, end in stack.clocks():
+            values = stack.values[begin:end].take(place[clock], axis=1)
+            shown = np.broadcast_to(times[clock] / 1000.0, values.shape) if stamps else values
+            yield _slice(stack.rows[begin:end]), shown, np.broadcast_to(near[clock], values.shape)
+        return
+    for part in spans(stack, len(ends)):
+        if stamps:
+            values = times[part.clock_of] / 1000.0
+        else:
+            values = np.take_along_axis(part.values, place[part.clock_of], axis=1)
+        yield _slice(part.rows), values, near[part.clock_of]
+
+
+def _slice(rows: IndexArray) -> slice | IndexArray:
+    """Neighbouring rows as a slice, which is cheaper to write to."""
+    first, last = int(rows[0]), int(rows[-1])
+    consecutive = last - first == len(rows) - 1 and bool((np.diff(rows) == 1).all())
+    return slice(first, last + 1) if consecutive else rows
 
 
 def _last_ragged(
     run: Run, ends: TimestampArray, lookback_ms: int, *, stamps: bool
 ) -> tuple[ValueArray, BoolArray]:
-    after: IndexArray = positions(run.times, run.offsets, ends)
-    index = after - 1
+    following: IndexArray = positions(run.times, run.offsets, ends)
+    index = following - 1
     times = run.times.take(index, mode="clip")
     values = run.values.take(index, mode="clip")
-    here = (after > run.offsets[:-1, None]) & (times > ends - lookback_ms) & ~is_stale(values)
+    here = (following > run.offsets[:-1, None]) & (times > ends - lookback_ms) & ~is_stale(values)
     return (times / 1000.0 if stamps else values), here
 
 
@@ -175,7 +195,7 @@ def select_range(
     budget.reserve(len(selection.labels), len(ends))
     return RangeVector(
         list(selection.labels),
-        lambda: range_tiles(selection.groups(), reach, span_ms, budget),
+        lambda: range_tiles(selection.stacks(), reach, span_ms, budget),
         ends,
         node.range_ms,
         vector.anchored,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from meterhall.model.samples import ABSENT, SeriesGroup, TimestampArray
+from meterhall.model.stack import stacked
 from meterhall.promql.nodes import SubqueryExpr
 from meterhall.query.budget import Budget
 from meterhall.query.frame import Frame, Steps
@@ -38,7 +39,7 @@ def as_range(
     groups = list(_groups(frame, inner))
     return RangeVector(
         list(frame.labels),
-        lambda: range_tiles(iter(groups), ends, range_ms, budget),
+        lambda: range_tiles(stacked(groups), ends, range_ms, budget),
         ends,
         range_ms,
     )

@@ -35,10 +35,12 @@ from meterhall.tsdb.block_format import (
     decode_footer,
     decode_index,
 )
+from meterhall.tsdb.block_reading import BlockReading
 from meterhall.tsdb.cache import ByteCache
 from meterhall.tsdb.merging import Piece, clip, runs
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.pages import decode_page
+from meterhall.tsdb.stacking import Bulk, Pick
 
 _log = structlog.get_logger()
 _Numbers = NDArray[np.int64]
@@ -236,17 +238,17 @@ class TenantBlock:
                 return int(number)
         return None
 
-    def every_part(self) -> "list[BlockPart]":
+    def every_part(self) -> "BlockParts":
         """All series, clock by clock, over all time."""
         footer = self.block.footer
         return self.parts(np.arange(len(self.lengths)), footer.oldest_ms, footer.newest_ms)
 
-    def parts(self, numbers: _Numbers, start_ms: int, end_ms: int) -> "list[BlockPart]":
+    def parts(self, numbers: _Numbers, start_ms: int, end_ms: int) -> "BlockParts":
         """These series, clock by clock, as far as they may have samples in the range."""
         order = np.argsort(self.index.clocks[numbers], kind="stable")
         numbers = numbers[order]
         clocks = self.index.clocks[numbers]
-        parts = []
+        parts = BlockParts(self, start_ms, end_ms)
         for first, last in runs(clocks):
             times = self.clocks[int(clocks[first])]
             if times[0] <= end_ms and times[-1] >= start_ms:
@@ -275,6 +277,11 @@ class TenantBlock:
                 out[rows] = flat[begins[:, None] + np.arange(len(times))]
         return out
 
+    def places(self, numbers: _Numbers) -> tuple[_Numbers, _Numbers]:
+        """Page, and beginning in its flat array, of each series."""
+        page_of = np.searchsorted(self._page_starts, numbers, "right") - 1
+        return page_of, self._begins[numbers]
+
     def page(self, page: int) -> ValueArray | None:
         """All values of a page, or None where it is damaged."""
         first = int(self._page_starts[page])
@@ -295,18 +302,31 @@ class BlockPart:
         end_ms: int,
     ) -> None:
         self._tenant = tenant
-        self._numbers = numbers
-        self._times = times
+        self.numbers = numbers
+        self.times = times
         self._range = (start_ms, end_ms)
         self.labels: Sequence[Labels] = [tenant.labels(number) for number in numbers.tolist()]
-
-    @property
-    def times_max(self) -> int:
-        """No series of the part has more samples than this in the range."""
-        first = int(np.searchsorted(self._times, self._range[0], "left"))
-        return int(np.searchsorted(self._times, self._range[1], "right")) - first
+        first = int(times.searchsorted(start_ms, "left"))
+        # No series of the part has more samples than this in the range.
+        self.times_max = int(times.searchsorted(end_ms, "right")) - first
 
     def read(self, pick: _Numbers) -> Piece:
         """Samples of the series at these positions of `labels`."""
-        values = self._tenant.read(self._numbers[pick], self._times)
-        return clip((self._times, values), *self._range)
+        values = self._tenant.read(self.numbers[pick], self.times)
+        return clip((self.times, values), *self._range)
+
+
+class BlockParts(list[BlockPart], Bulk):
+    """Parts of one block, of which page is decoded once for all."""
+
+    def __init__(self, tenant: TenantBlock, start_ms: int, end_ms: int) -> None:
+        super().__init__()
+        self._tenant = tenant
+        self._range = (start_ms, end_ms)
+
+    def reading(self, picks: Sequence[Pick]) -> BlockReading:
+        """Series of several clocks; a pick of part -1 has nothing here."""
+        nothing = np.empty(0, np.int64)
+        numbers = [self[part].numbers[places] if part >= 0 else nothing for part, places in picks]
+        clocks = [self[part].times if part >= 0 else nothing for part, _ in picks]
+        return BlockReading(self._tenant, numbers, clocks, *self._range)

@@ -36,7 +36,7 @@ from meterhall.model.samples import (
     ValueArray,
 )
 from meterhall.ports.series import NewestSample
-from meterhall.tsdb.group import NOTHING, Group, GroupView
+from meterhall.tsdb.group import NOTHING, Group, GroupView, HeadReading
 from meterhall.tsdb.index import HeadIndex
 from meterhall.tsdb.matching import match, match_few
 from meterhall.tsdb.merging import runs
@@ -44,6 +44,7 @@ from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.refusals import duplicate
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.side import Slots
+from meterhall.tsdb.stacking import Bulk, Pick
 from meterhall.tsdb.wal import NO_TIME
 from meterhall.tsdb.wal_format import Definition, GroupRow
 
@@ -96,6 +97,16 @@ class HeadPart:
     def read(self, pick: Slots) -> tuple[TimestampArray, ValueArray]:
         """Samples of the series at these positions of `labels`."""
         return self.view.read(pick)
+
+
+class HeadParts(list[HeadPart], Bulk):
+    """One tenant's parts: what is in raw rows alone is copied once."""
+
+    def reading(self, picks: Sequence[Pick]) -> HeadReading:
+        """Series of several clocks; a pick of part -1 has nothing here."""
+        return HeadReading(
+            [(self[part].view, places) if part >= 0 else None for part, places in picks]
+        )
 
 
 class TenantHead:
@@ -206,10 +217,10 @@ class TenantHead:
             self._drop(group, group.idle_slots(NO_TIME + 1))
         self._aliases.clear()
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[HeadPart]:
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> HeadParts:
         """Series that pass and may have samples in the range, group by group."""
         numbers = np.asarray(match(self.index, matchers).to_array(), np.uint32)
-        parts: list[HeadPart] = []
+        parts = HeadParts()
         for group, slots in self._by_group(numbers):
             if group.time_min > end_ms or group.time_max < start_ms:
                 continue

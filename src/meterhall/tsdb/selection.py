@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from meterhall.model.labels import Labels
 from meterhall.model.samples import SeriesGroup
+from meterhall.model.stack import SeriesStack, fits, stacked
 from meterhall.tsdb.merging import Piece, clip, drop_empty_times, is_full, merge, runs
+from meterhall.tsdb.stacking import Bulk, Pick, Reading, read_pieces, stack
 
 Positions = NDArray[np.int64]
 
@@ -51,10 +53,13 @@ class StoredSelection:
             ends = np.cumsum([len(part.labels) for part in self._sources[0]])
             self._rows = [np.split(np.arange(len(self._labels)), ends[:-1])]
         else:
+            # The source with most samples gives the order, so that its pages are copied in long runs.
+            sizes = [_samples_max(source) for source in self._sources]
             numbers: dict[Labels, int] = {}
-            self._rows = [
-                [_numbered(numbers, part.labels) for part in source] for source in self._sources
-            ]
+            rows_of: dict[int, list[Positions]] = {}
+            for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
+                rows_of[index] = [_numbered(numbers, part.labels) for part in self._sources[index]]
+            self._rows = [rows_of[index] for index in range(len(sizes))]
             self._labels = list(numbers)
         self._part_of, self._place_of = self._tables()
 
@@ -66,15 +71,31 @@ class StoredSelection:
     @property
     def samples_max(self) -> int:
         """A bound on the samples that `groups` yields."""
-        return sum(len(part.labels) * part.times_max for source in self._sources for part in source)
+        return sum(map(_samples_max, self._sources))
 
     def groups(self) -> Iterator[SeriesGroup]:
         """The samples, clock by clock."""
         for rows in self.clocks():
-            times, values = drop_empty_times(self.read(rows))
-            if len(times):
-                values = np.ascontiguousarray(values)
-                yield SeriesGroup(rows, times, values, is_full(values))
+            group = self._group(rows)
+            if len(group.times):
+                yield group
+
+    def stacks(self) -> Iterator[SeriesStack]:
+        """The samples, as many clocks at a time as make a stack."""
+        waiting: list[Positions] = []
+        series, shortest, longest = 0, 0, 0
+        for rows in self.clocks():
+            length = self._times_max(int(rows[0]))
+            shortest, longest = min(shortest, length), max(longest, length)
+            if waiting and not fits(series + len(rows), shortest, longest):
+                yield from self._stack(waiting)
+                waiting = []
+            if not waiting:
+                series, shortest, longest = 0, length, length
+            waiting.append(rows)
+            series += len(rows)
+        if waiting:
+            yield from self._stack(waiting)
 
     def clocks(self) -> Iterator[Positions]:
         """Positions in `labels` of the series that share their clock everywhere, clock by clock."""
@@ -99,6 +120,40 @@ class StoredSelection:
                 pieces.append(clip(source[number].read(places[rows]), *self._range))
         return merge(pieces, len(rows))
 
+    def _times_max(self, row: int) -> int:
+        """At most so many samples has this series."""
+        return sum(
+            source[int(parts[row])].times_max if parts[row] >= 0 else 0
+            for source, parts in zip(self._sources, self._part_of, strict=True)
+        )
+
+    def _stack(self, rows: Sequence[Positions]) -> Iterator[SeriesStack]:
+        """One stack of whole clocks; those whose sources overlap follow on their own."""
+        readings = []
+        for source, parts, places in zip(self._sources, self._part_of, self._place_of, strict=True):
+            picks = [(int(parts[each[0]]), places[each]) for each in rows]
+            readings.append(self._reading(source, picks))
+        found, overlapping = stack(rows, readings)
+        if found is not None:
+            yield found
+        if overlapping:
+            apart = set(overlapping)
+            rest = [each for clock, each in enumerate(rows) if clock not in apart]
+            if rest:
+                yield from self._stack(rest)
+            yield from stacked(self._group(rows[clock]) for clock in overlapping)
+
+    def _reading(self, source: Source, picks: Sequence[Pick]) -> Reading:
+        """Everything that a source has of some clocks; in one go where it can."""
+        if isinstance(source, Bulk):
+            return source.reading(picks)
+        return read_pieces(source, picks, *self._range)
+
+    def _group(self, rows: Positions) -> SeriesGroup:
+        times, values = drop_empty_times(self.read(rows))
+        values = np.ascontiguousarray(values)
+        return SeriesGroup(rows, times, values, is_full(values))
+
     def _tables(self) -> tuple[list[Positions], list[Positions]]:
         """For each source: the part of each series (-1 for none), and its place there."""
         part_of: list[Positions] = []
@@ -114,8 +169,11 @@ class StoredSelection:
         return part_of, place_of
 
 
+def _samples_max(source: Source) -> int:
+    return sum([len(part.labels) * part.times_max for part in source])
+
+
 def _numbered(numbers: dict[Labels, int], labels: Sequence[Labels]) -> Positions:
     """The number of each label set, given out in order of appearance."""
-    return np.fromiter(
-        (numbers.setdefault(each, len(numbers)) for each in labels), np.int64, len(labels)
-    )
+    place = numbers.setdefault
+    return np.array([place(each, len(numbers)) for each in labels], np.int64)

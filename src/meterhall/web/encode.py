@@ -9,9 +9,8 @@ concerned are spelled again by `spell_value`.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 
 import numpy as np
 import orjson
@@ -211,22 +210,67 @@ def _grid(grid: GridResult) -> Iterator[bytes]:
         labels = grid.labels[first : first + rows]
         block = grid.values[first : first + rows]
         present = None if grid.present is None else grid.present[first : first + rows]
-        if present is None or present.all():
-            texts = _full_rows(block, between)
-        else:
-            texts = _rows_with_gaps(block, present, between)
-        entries = [
-            b'{"metric":' + encode_labels(metric) + b',"values":[' + text + b"]}"
-            for metric, text in zip(labels, texts, strict=True)
-        ]
-        yield opening + b",".join(entries)
+        yield opening + _block(labels, block, present, between)
         opening = b","
     yield b"[]" if opening == b"[" else b"]"
 
 
 def _separators(times: TimestampArray) -> list[bytes]:
     """What stands before each value: the end of the point before it, and its own time."""
+    seconds, rest = np.divmod(times, 1000)
+    if len(times) and times[0] >= 0 and (rest == rest[0]).all():
+        decimals = b".%03d" % rest[0] if rest[0] else b""
+        text = orjson.dumps(seconds, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+        spelled = text.replace(b",", decimals + b',"\n"],[').split(b"\n")
+        spelled[0] = b'"],[' + spelled[0]
+        spelled[-1] += decimals + b',"'
+        return spelled
     return [b'"],[%s,"' % spell_seconds(time) for time in times.tolist()]
+
+
+# How long the end of the point before is, which a series' first separator goes without.
+_POINT_END = len(b'"],')
+
+
+def _block(
+    labels: Sequence[Labels],
+    block: ValueArray,
+    present: NDArray[np.bool_] | None,
+    between: list[bytes],
+) -> bytes:
+    """Some series, joined in one go: separators and values take turns, series' ends are separators."""
+    if present is None or present.all():
+        spelled = spell_values(block.ravel())
+        whose: Iterable[list[bytes]] = [between] * len(labels)
+    else:
+        spelled = spell_values(block[present])
+        whose = _present_separators(present, between)
+    separators: list[bytes] = []
+    end = b""
+    for metric, mine in zip(labels, whose, strict=True):
+        start = len(separators)
+        separators += mine
+        head = b'{"metric":' + encode_labels(metric) + b',"values":['
+        separators[start] = end + head + mine[0][_POINT_END:]
+        end = b'"]]},'
+    parts = [b""] * (2 * len(spelled))
+    parts[0::2] = separators
+    parts[1::2] = spelled
+    parts.append(b'"]]}')
+    return b"".join(parts)
+
+
+def _present_separators(present: NDArray[np.bool_], between: list[bytes]) -> Iterator[list[bytes]]:
+    """For each series the separators of the steps at which it has a point; it has at least one."""
+    first = present.argmax(axis=1)
+    end = present.shape[1] - present[:, ::-1].argmax(axis=1)
+    unbroken = np.count_nonzero(present, axis=1) == end - first
+    edges = zip(first.tolist(), end.tolist(), unbroken.tolist(), strict=True)
+    for row, (begin, stop, whole) in enumerate(edges):
+        if whole:
+            yield between[begin:stop]
+        else:
+            yield [between[step] for step in np.flatnonzero(present[row]).tolist()]
 
 
 def _points(between: Sequence[bytes], spelled: Sequence[bytes]) -> bytes:
@@ -235,27 +279,7 @@ def _points(between: Sequence[bytes], spelled: Sequence[bytes]) -> bytes:
     parts[0::2] = between
     parts[1::2] = spelled
     # The first separator closes a point that does not exist.
-    return b"".join(parts)[3:] + b'"]' if parts else b""
-
-
-def _full_rows(block: ValueArray, between: list[bytes]) -> Iterator[bytes]:
-    steps = len(between)
-    spelled = spell_values(block.ravel())
-    for begin in range(0, len(spelled), steps):
-        yield _points(between, spelled[begin : begin + steps])
-
-
-def _rows_with_gaps(
-    block: ValueArray, present: NDArray[np.bool_], between: list[bytes]
-) -> Iterator[bytes]:
-    spelled = spell_values(block[present])
-    begin = 0
-    for row in present:
-        steps = np.flatnonzero(row).tolist()
-        end = begin + len(steps)
-        some = itemgetter(*steps)(between) if len(steps) > 1 else [between[step] for step in steps]
-        yield _points(some, spelled[begin:end])
-        begin = end
+    return b"".join(parts)[_POINT_END:] + b'"]' if parts else b""
 
 
 def _ragged(ragged: RaggedResult) -> Iterator[bytes]:

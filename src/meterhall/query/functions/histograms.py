@@ -3,7 +3,7 @@
 Native histograms will join here; until then the functions that take only those find nothing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +32,23 @@ class Histogram:
     bounds: ValueArray
 
 
-# Makes one row of results of one histogram whose buckets are all there: counts[B, T], at steps[T].
-_Measure = Callable[[Histogram, ValueArray, ValueArray, IndexArray], ValueArray]
+@dataclass(frozen=True, slots=True, eq=False)
+class Points:
+    """Points of several histograms of equal bounds whose buckets are all there, one after the other.
+
+    `counts[B, N]` are at `steps[N]`; histogram h has the columns from `edges[h]` to `edges[h + 1]`.
+    """
+
+    histograms: Sequence[Histogram]
+    bounds: ValueArray
+    counts: ValueArray
+    steps: IndexArray
+    edges: Sequence[int]
+
+
+_Measure = Callable[[Points], ValueArray]
+# Points that are measured at once: their arrays stay in cache.
+_POINTS = 1 << 14
 
 
 def histogram_quantile(call: Invocation) -> Value:
@@ -71,18 +86,25 @@ def histogram_quantiles(call: Invocation) -> Value:
 def _quantiles(call: Invocation, vector: Frame, argument: int, at: ValueArray) -> Frame:
     times = call.steps.times()
 
-    def measure(
-        histogram: Histogram, bounds: ValueArray, counts: ValueArray, steps: IndexArray
-    ) -> ValueArray:
+    def measure(points: Points) -> ValueArray:
+        bounds, steps = points.bounds, points.steps
         if bounds[-1] != np.inf:
             return buckets.edge_quantiles(np.full(len(steps), np.nan), at[steps])
-        fixed = buckets.monotonic(counts, bounds)
-        valid = (at[steps] >= 0) & (at[steps] <= 1)
-        repairs = _repairs(fixed, valid, times[steps])
-        if repairs is not None:
-            span = call.argument_span(argument)
-            call.annotations.repaired_buckets(histogram.metric, span, repairs)
+        fixed = buckets.monotonic(points.counts, bounds)
+        if fixed.forced.any():
+            note_repairs(points, fixed)
         return buckets.quantile(fixed.counts, bounds, at[steps])
+
+    def note_repairs(points: Points, fixed: buckets.Monotonic) -> None:
+        for histogram, begin, end in zip(
+            points.histograms, points.edges[:-1], points.edges[1:], strict=True
+        ):
+            steps = points.steps[begin:end]
+            valid = (at[steps] >= 0) & (at[steps] <= 1)
+            repairs = _repairs(fixed.some(slice(begin, end)), valid, times[steps])
+            if repairs is not None:
+                span = call.argument_span(argument)
+                call.annotations.repaired_buckets(histogram.metric, span, repairs)
 
     return _measured(call, vector, argument, measure)
 
@@ -91,12 +113,11 @@ def histogram_fraction(call: Invocation) -> Value:
     """The share of observations between two scalars."""
     lower, upper = call.scalar(0), call.scalar(1)
 
-    def measure(
-        _histogram: Histogram, bounds: ValueArray, counts: ValueArray, steps: IndexArray
-    ) -> ValueArray:
-        if bounds[-1] != np.inf:
-            return np.full(len(steps), np.nan)
-        return buckets.fraction(counts, bounds, lower[steps], upper[steps])
+    def measure(points: Points) -> ValueArray:
+        if points.bounds[-1] != np.inf:
+            return np.full(len(points.steps), np.nan)
+        some = points.steps
+        return buckets.fraction(points.counts, points.bounds, lower[some], upper[some])
 
     return merged(_measured(call, call.vector(2), 2, measure))
 
@@ -106,17 +127,50 @@ def _measured(call: Invocation, frame: Frame, argument: int, measure: _Measure) 
     found = list(_histograms(call, frame, argument))
     values = np.empty((len(found), call.steps.count))
     present = np.zeros(values.shape, np.bool_)
-    for index, histogram in enumerate(found):
+    for alike in _alike(found, call.steps.count):
         call.operands.budget.check()
-        here = frame.mask()[histogram.rows]
-        present[index] = here.any(axis=0)
-        for steps, rows in _by_presence(here):
-            if not rows.any() or not len(steps):
-                continue
-            counts = frame.values[histogram.rows[rows]][:, steps]
-            bounds, counts = _coalesced(histogram.bounds[rows], counts)
-            values[index, steps] = measure(histogram, bounds, counts, steps)
+        histograms = [found[index] for index in alike]
+        rows = np.stack([histogram.rows for histogram in histograms], axis=1)
+        here = frame.mask()[rows]
+        some, every = np.asarray(here.any(axis=0)), here.all(axis=0)
+        regular = np.asarray((some == every).all(axis=1))
+        numbers = np.array(alike)
+        present[numbers] = some
+        if regular.any():
+            counts = frame.values[rows[:, regular]]
+            row, step = np.nonzero(some[regular])
+            bounds, counts = _coalesced(histograms[0].bounds, counts[:, row, step])
+            edges = np.searchsorted(row, np.arange(int(regular.sum()) + 1)).tolist()
+            chosen = [histograms[index] for index in np.flatnonzero(regular).tolist()]
+            if len(step):
+                points = Points(chosen, bounds, counts, step, edges)
+                values[numbers[regular][row], step] = measure(points)
+        for index in np.flatnonzero(~regular).tolist():
+            _measure_gappy(frame, histograms[index], here[:, index], values[alike[index]], measure)
     return compact(Frame([histogram.labels for histogram in found], values, present))
+
+
+def _alike(found: Sequence[Histogram], steps: int) -> Iterator[list[int]]:
+    """Numbers of histograms that have the same bounds, so many at a time as are measured at once."""
+    span = max(1, _POINTS // max(steps, 1))
+    by_bounds: dict[bytes, list[int]] = {}
+    for index, histogram in enumerate(found):
+        by_bounds.setdefault(histogram.bounds.tobytes(), []).append(index)
+    for numbers in by_bounds.values():
+        for begin in range(0, len(numbers), span):
+            yield numbers[begin : begin + span]
+
+
+def _measure_gappy(
+    frame: Frame, histogram: Histogram, here: BoolArray, out: ValueArray, measure: _Measure
+) -> None:
+    """One histogram that has other buckets at some steps than at others."""
+    for steps, rows in _by_presence(here):
+        if not rows.any() or not len(steps):
+            continue
+        counts = frame.values[histogram.rows[rows]][:, steps]
+        bounds, counts = _coalesced(histogram.bounds[rows], counts)
+        out[steps] = measure(Points([histogram], bounds, counts, steps, [0, len(steps)]))
 
 
 def _by_presence(here: BoolArray) -> Iterator[tuple[IndexArray, BoolArray]]:

@@ -26,6 +26,16 @@ class Monotonic:
     bound_max: ValueArray
     drop_max: ValueArray
 
+    def some(self, columns: slice) -> "Monotonic":
+        """The same for some columns."""
+        return Monotonic(
+            self.counts[:, columns],
+            self.forced[columns],
+            self.bound_min[columns],
+            self.bound_max[columns],
+            self.drop_max[columns],
+        )
+
 
 def _nearly_equal(left: ValueArray, right: ValueArray) -> BoolArray:
     magnitude = np.abs(left) + np.abs(right)
@@ -41,11 +51,13 @@ def _nearly_equal(left: ValueArray, right: ValueArray) -> BoolArray:
 
 def monotonic(counts: ValueArray, bounds: ValueArray) -> Monotonic:
     """Counts[B, T] with noise levelled and every decrease raised to what came before."""
-    fixed = counts.copy()
     steps = counts.shape[1]
     forced = np.zeros(steps, np.bool_)
     bound_min, bound_max = np.full(steps, np.inf), np.full(steps, -np.inf)
     drop_max = np.zeros(steps)
+    if _rises(counts):
+        return Monotonic(counts, forced, bound_min, bound_max, drop_max)
+    fixed = counts.copy()
     previous = counts[0]
     for bucket in range(1, len(counts)):
         current = counts[bucket]
@@ -59,6 +71,13 @@ def monotonic(counts: ValueArray, bounds: ValueArray) -> Monotonic:
             drop_max = np.where(falls, np.maximum(drop_max, previous - current), drop_max)
         previous = fixed[bucket]
     return Monotonic(fixed, forced, bound_min, bound_max, drop_max)
+
+
+def _rises(counts: ValueArray) -> bool:
+    """Whether no count is negative and each equals the one before or is above it by more than noise."""
+    rise = np.diff(counts, axis=0)
+    clear = (rise == 0) | (rise > 10 * _NOISE * counts[1:] + _SMALLEST_NORMAL)
+    return bool(clear.all() and (counts[0] >= 0).all())
 
 
 def quantile(counts: ValueArray, bounds: ValueArray, at: ValueArray) -> ValueArray:

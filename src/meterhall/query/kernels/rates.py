@@ -5,6 +5,9 @@ import numpy as np
 from meterhall.model.samples import TimestampArray, ValueArray
 from meterhall.query.kernels.windows import BoolArray, Windows
 
+# More than two roundings can make of a quotient.
+_WIDER = 1.0 + 2.0**-40
+
 
 def extrapolated(
     windows: Windows,
@@ -26,15 +29,23 @@ def extrapolated(
     far = between * 1.1
     to_start = np.where(to_start >= far, between / 2, to_start)
     to_end = np.where(to_end >= far, between / 2, to_end)
+    per_range = range_ms / 1000.0 if per_second else 1.0
+    factor = (sampled + to_start + to_end) / sampled / per_range
+    result = gained * factor
     if counter:
-        # A counter was never below zero: do not extrapolate beyond where it would have been.
-        to_zero = sampled * (first / gained)
-        near = (gained > 0) & (first >= 0) & (to_zero < to_start)
-        to_start = np.where(near, to_zero, to_start)
-    factor = (sampled + to_start + to_end) / sampled
-    if per_second:
-        factor = factor / (range_ms / 1000.0)
-    return gained * factor, windows.count >= 2
+        # A counter was never below zero: do not extrapolate beyond where it would have been. Few windows
+        # begin that low, so they are found by a cheap test that lets some too many through.
+        near = first <= gained * (to_start / sampled * _WIDER)
+        near &= (gained > 0) & (first >= 0)
+        if near.any():
+            shape = near.shape
+            span, start, end = (
+                np.broadcast_to(each, shape)[near] for each in (sampled, to_start, to_end)
+            )
+            to_zero = span * (first[near] / gained[near])
+            start = np.where(to_zero < start, to_zero, start)
+            result[near] = gained[near] * ((span + start + end) / span / per_range)
+    return result, windows.count >= 2
 
 
 def _gain(windows: Windows, *, counter: bool) -> tuple[ValueArray, ValueArray]:

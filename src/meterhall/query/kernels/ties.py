@@ -50,7 +50,7 @@ def _unsettled(key: ValueArray, here: BoolArray, ranks: IndexArray, size: ValueA
     beyond = np.where(ranks == size, key, 0.0).sum(axis=0)
     crowded = (np.count_nonzero(here, axis=0) > size) & (size >= 2)
     none = np.isnan(last)
-    tied = crowded & ((last == beyond) | (none & np.isnan(beyond)))
+    tied: BoolArray = crowded & ((last == beyond) | (none & np.isnan(beyond)))
     if not tied.any():
         return np.asarray(tied)
     numbers = ~np.isnan(key)

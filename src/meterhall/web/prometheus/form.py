@@ -6,6 +6,7 @@ count where several are. Pairs are cut at `&` alone; a pair with a `;` or a malf
 """
 
 import re
+from collections.abc import Set as AbstractSet
 from urllib.parse import unquote_to_bytes
 
 from meterhall.model.errors import BadInput
@@ -33,6 +34,11 @@ class Form:
         self.fault = fault
         for name, value in pairs:
             self._values.setdefault(name, []).append(value)
+
+    @property
+    def names(self) -> AbstractSet[str]:
+        """The names that have a value, be it empty."""
+        return self._values.keys()
 
     def first(self, name: str) -> str:
         """The first value, or the empty string: to Prometheus an empty value is an absent one."""

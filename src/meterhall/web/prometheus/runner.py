@@ -9,10 +9,9 @@ Workers are woken sparingly. Threads that all compute for 100 µs only hand the 
 that arrives while a worker has just begun another waits for that worker; where the other turns out to be long, one more
 worker is woken every 5 ms until none is needed.
 
-Every request takes the hop to a thread, cheap ones too. Its price was measured: of the 120 µs of processor time that
-`query?query=1` takes at eight connections, 35 are HTTP, 30 the handler, the rest is the hop. Nothing about an expression
-proves that it is cheap before its selectors have looked into the store, and one wrong guess on the event loop stalls
-every connection.
+All but the quickest queries (`quick`) take the hop to a thread, cheap ones too. Its price was measured: of the 120 µs of
+processor time that `query?query=1` takes at eight connections, 35 are HTTP, 30 the handler, the rest is the hop. One wrong
+guess on the event loop stalls every connection.
 """
 
 import asyncio

@@ -1,0 +1,156 @@
+"""What the event loop answers itself is what a worker answers; what may be long goes to a worker."""
+
+import threading
+
+import pytest
+from tests.web.prometheus.samples import T0, a_counter
+
+from meterhall.model.samples import STALE
+from meterhall.query.budget import QueryLimits
+from meterhall.telemetry.metrics import QUERY_SECONDS
+from meterhall.web.prometheus.call import PrometheusSettings
+from meterhall.web.prometheus.quick import QuickQueries
+from meterhall.web.prometheus.runner import RunnerSettings
+
+END = T0 + 600
+
+
+@pytest.fixture
+def quick_answers(monkeypatch):
+    """How often the event loop answered by itself, for each answered request."""
+    told = []
+    ask = QuickQueries.answer
+
+    def noted(self, call):
+        body = ask(self, call)
+        told.append(body is not None)
+        return body
+
+    monkeypatch.setattr(QuickQueries, "answer", noted)
+    return told
+
+
+EXPRESSIONS = [
+    ('requests_total{instance="a:80"}', True),
+    ("requests_total", True),
+    ('{__name__="requests_total",job="web"}', True),
+    ('requests_total{instance="nobody"}', True),
+    ("requests_total offset 1m", True),
+    (f"requests_total @ {T0 + 60}", True),
+    ('special{kind="nan"}', True),
+    ('special{kind="zero"}', True),
+    ('stale{kind="ended"}', True),
+    ("late", True),
+    ('{instance="a:80"}', False),
+    ("requests_total @ end()", False),
+    ('requests_total{instance=~"a.*"}', False),
+    ('requests_total{instance!="a:80"}', False),
+    ('requests_total{rack=""}', False),
+    ("(requests_total)", False),
+    ("requests_total[1m]", False),
+    ("requests_total + 0", False),
+    ("requests_total anchored", False),
+    ("many", False),
+    ("1", False),
+]
+
+
+@pytest.fixture(scope="module")
+def filled(served):
+    served.push([a_counter("many", {"number": str(number)}) for number in range(9)])
+    ended = [(T0 * 1000, 1.0), (T0 * 1000 + 200_000, STALE)]
+    served.push([({"__name__": "stale", "kind": "ended"}, ended)])
+    return served
+
+
+@pytest.mark.parametrize(("text", "quick"), EXPRESSIONS)
+def test_an_answer_is_the_same_by_either_way(filled, quick_answers, text, quick):
+    times = (T0, T0 + 0.413, T0 + 299, T0 + 300, END, END + 299.999, END + 300, T0 - 1)
+    filled.get("query", query=text, time=T0)
+    quick_answers.clear()
+    for time in times:
+        answers = [
+            (
+                ask("query", query=text, time=time).body,
+                ask("query", query=text, time=time, timeout="1m").body,
+            )
+            for ask in (filled.get, filled.post)
+        ]
+        for one, other in answers:
+            assert one == other
+    with_timeout = quick_answers[1::2]
+    assert not any(with_timeout)
+    assert any(quick_answers[::2]) == quick
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"stats": "all"}, {"limit": "1"}, {"lookback_delta": "10s"}, {"extra": "x" * 2048}],
+)
+def test_other_parameters_go_to_a_worker(served, quick_answers, parameters):
+    for _ in range(2):
+        served.get("query", query="requests_total", time=END)
+    assert quick_answers[-1]
+    assert served.get("query", query="requests_total", time=END, **parameters).status == 200
+    assert not quick_answers[-1]
+
+
+def test_a_bad_time_is_told_as_by_a_worker(served):
+    served.get("query", query="requests_total", time=END)
+    status, error_type, text = served.get("query", query="requests_total", time="soon").error
+    assert (status, error_type) == (400, "bad_data")
+    assert text.startswith("invalid parameter \"time\": invalid time value for 'time'")
+
+
+def test_nothing_is_quick_for_another_project(served, quick_answers):
+    """The text is known, but the reader is the asker's own."""
+    for _ in range(2):
+        assert served.get("query", query="requests_total", time=END).data["result"]
+    assert served.get("query", key="b", query="requests_total", time=END).data["result"] == []
+    assert quick_answers[-2:] == [True, True]
+
+
+def test_a_busy_head_is_not_waited_for(serve, quick_answers):
+    server = serve()
+    server.push([a_counter("m", {})])
+    for _ in range(2):
+        server.get("query", query="m", time=END)
+    assert quick_answers[-1]
+    (head,) = server.backend.store._tenants.heads()
+    answers = []
+    ask = threading.Thread(
+        target=lambda: answers.append(server.get("query", query="m", time=END).data["result"])
+    )
+    with head.lock:
+        ask.start()
+        # The loop goes on answering while a worker waits for the lock.
+        assert server.call("GET", "/prometheus/-/healthy").status == 200
+        while len(quick_answers) < 3:
+            assert server.call("GET", "/prometheus/-/healthy").status == 200
+        assert quick_answers == [False, True, False]
+    ask.join(30)
+    assert len(answers[0]) == 1
+
+
+def test_a_budget_below_a_few_samples_holds(serve):
+    limits = RunnerSettings(limits=QueryLimits(samples_max=1))
+    server = serve(PrometheusSettings(queries=limits))
+    server.push([a_counter("m", {"i": str(number)}) for number in range(2)])
+    for _ in range(3):
+        assert server.get("query", query="m", time=END).error[0] == 422
+
+
+def test_quick_answers_are_counted(served, quick_answers):
+    def count():
+        return next(
+            sample.value
+            for metric in QUERY_SECONDS.collect()
+            for sample in metric.samples
+            if sample.name.endswith("_count")
+        )
+
+    for _ in range(2):
+        before = count()
+        served.get("query", query="late", time=END)
+        assert count() == before + 1
+    assert quick_answers[-1]
