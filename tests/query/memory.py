@@ -38,7 +38,7 @@ class MemorySelection:
     def groups(self) -> Iterator[SeriesGroup]:
         return iter(self._groups)
 
-    def stacks(self) -> Iterator[SeriesStack]:
+    def stacks(self, *, newest: bool = False) -> Iterator[SeriesStack]:
         return stacked(self._groups)
 
 

@@ -1,8 +1,11 @@
 """What the store's tests share: a clock that stands still, and a store read back as a plain dict."""
 
+import numpy as np
+
 from meterhall.model.labels import make_labels
 from meterhall.model.matcher import Matcher, MatchOp
 from meterhall.model.samples import ABSENT_BITS, rows_of
+from meterhall.model.stack import PAD_MS
 from meterhall.model.tenant import Tenant
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.store import EmbeddedStore
@@ -73,4 +76,28 @@ def dump(store, tenant=TENANT, matchers=(NAME,), start_ms=EVER[0], end_ms=EVER[1
             cells += len(found[labels])
             assert not group.full or len(found[labels]) == len(times)
     assert cells <= selection.samples_max
+    return {labels: samples for labels, samples in found.items() if samples}
+
+
+def dump_stacks(store, tenant=TENANT, start_ms=EVER[0], end_ms=EVER[1], newest=False):
+    """The same out of stacks."""
+    selection = store.reader(tenant).select([NAME], start_ms, end_ms)
+    found = {}
+    for stack in selection.stacks(newest=newest):
+        assert (np.diff(stack.clock_of) >= 0).all()
+        for index, row in enumerate(stack.rows.tolist()):
+            labels = selection.labels[row]
+            assert labels not in found, "a series is in two stacks"
+            clock = int(stack.clock_of[index])
+            length = int(stack.lengths[clock])
+            times = stack.times[clock].tolist()
+            assert set(times[length:]) <= {PAD_MS}
+            assert not np.isnan(stack.values[index, length:]).any()
+            times = times[:length]
+            assert times == sorted(set(times))
+            assert not times or (times[0] >= start_ms and times[-1] <= end_ms)
+            bits = stack.values[index, :length].copy().view("u8").tolist()
+            cells = zip(times, bits, strict=True)
+            found[labels] = {time: cell for time, cell in cells if cell != ABSENT_BITS}
+            assert not stack.full or len(found[labels]) == length
     return {labels: samples for labels, samples in found.items() if samples}

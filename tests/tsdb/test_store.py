@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from hypothesis import HealthCheck, example, given, settings, strategies
-from tests.tsdb.stores import NOW, dump, open_store, series
+from tests.tsdb.stores import NOW, dump, dump_stacks, open_store, series
 
 from meterhall.model.matcher import Matcher, MatchOp
 from meterhall.model.samples import NAN, OUT_OF_ORDER, STALE, Row
@@ -124,8 +124,33 @@ class Driver:
         for tenant in TENANTS:
             held = {key: value for key, value in self.oracle.held_by(tenant).items() if value}
             assert dump(self.store, tenant) == held
+            assert dump_stacks(self.store, tenant) == held
+            for back in (0, 30, 120):
+                self.compare_part(tenant, held, NOW + self.base - back - 60, NOW + self.base - back)
             for end_ms in range(NOW + self.base - 200, NOW + self.base + 60, 10):
                 self.compare_newest(tenant, held, end_ms)
+
+    def compare_part(self, tenant, held, start_ms, end_ms):
+        """Stacks of a range, those with the newest samples alone, and label values."""
+        inside = {}
+        for labels, samples in held.items():
+            some = {time: bits for time, bits in samples.items() if start_ms <= time <= end_ms}
+            if some:
+                inside[labels] = some
+        assert dump_stacks(self.store, tenant, start_ms, end_ms) == inside
+        newest = dump_stacks(self.store, tenant, start_ms, end_ms, newest=True)
+        assert newest.keys() == inside.keys()
+        for labels, samples in newest.items():
+            assert samples.items() <= inside[labels].items()
+            assert max(samples) == max(inside[labels])
+        reader = self.store.reader(tenant)
+        for name in ("__name__", "m1"), ("place", "0|1|2"):
+            sets = [[Matcher(MatchOp.REGEX, *name)]]
+            found = reader.series(sets, start_ms, end_ms)
+            expected = sorted(
+                {value for labels in found for key, value in labels if key == "place"}
+            )
+            assert reader.label_values("place", sets, start_ms, end_ms) == expected
 
     def compare_newest(self, tenant, held, end_ms):
         """Memory may not tell, but what it tells is so."""

@@ -40,8 +40,10 @@ class Selection(Protocol):
         """
         ...
 
-    def stacks(self) -> Iterator[SeriesStack]:
+    def stacks(self, *, newest: bool = False) -> Iterator[SeriesStack]:
         """The same samples, many clocks at a time, in pieces of a bounded size.
+
+        With `newest`, samples may be missing whose series has a later one in the range.
 
         A store that can read no more than one clock at once gives `stacked(self.groups())`.
         """

@@ -35,7 +35,7 @@ class FixedSelection:
             full = not is_stale(values).any()
             yield SeriesGroup(np.array(rows, np.int64), times, values, bool(full))
 
-    def stacks(self) -> Iterator[SeriesStack]:
+    def stacks(self, *, newest: bool = False) -> Iterator[SeriesStack]:
         """The same, many clocks at a time."""
         return stacked(self.groups())
 

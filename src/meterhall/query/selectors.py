@@ -89,7 +89,7 @@ def select_instant(
     budget.reserve(len(labels), len(ends))
     values = np.empty((len(labels), len(ends)))
     present = np.zeros((len(labels), len(ends)), np.bool_)
-    for stack in selection.stacks():
+    for stack in selection.stacks(newest=len(ends) == 1):
         budget.check()
         budget.read(stack.samples)
         for rows, found, here in _last(stack, ends, lookback_ms, stamps=stamps):

@@ -9,7 +9,7 @@ A damaged page reads as if its series had no samples there; it is named in the l
 
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,7 +212,7 @@ class TenantBlock:
         """Label names."""
         return self._values
 
-    def values(self, name: str) -> Iterable[str]:
+    def values(self, name: str) -> Collection[str]:
         """Values of a label."""
         return self._values.get(name, ())
 
@@ -238,6 +238,20 @@ class TenantBlock:
             known = tuple(self._pairs[pair] for pair in self.index.pairs[begin:end].tolist())
             self._labels[number] = known
         return known
+
+    def all_labels(self, numbers: Iterable[int]) -> list[Labels]:
+        """The label sets of series."""
+        return [self.labels(number) for number in numbers]
+
+    def alive(self, numbers: BitMap, start_ms: int, end_ms: int) -> BitMap:
+        """Those of the series whose clock reaches into the range."""
+        inside = np.array(
+            [times[0] <= end_ms and times[-1] >= start_ms for times in self.clocks], np.bool_
+        )
+        if inside.all():
+            return numbers
+        series = np.asarray(numbers.to_array(), np.int64)
+        return BitMap(series[inside[self.index.clocks[series]]].astype(np.uint32))
 
     def find(self, labels: Labels) -> int | None:
         """The number of a label set, or None where the block has no such series."""

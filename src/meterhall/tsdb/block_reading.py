@@ -42,11 +42,19 @@ class BlockReading:
         self._numbers = numbers
         begin = [int(times.searchsorted(start_ms, "left")) for times in clocks]
         end = [int(times.searchsorted(end_ms, "right")) for times in clocks]
-        self.times: Sequence[TimestampArray] = [
+        self.times: list[TimestampArray] = [
             times[first:last] for times, first, last in zip(clocks, begin, end, strict=True)
         ]
         self._begin = np.array(begin, np.int64)
         self._lengths = np.array([len(times) for times in clocks], np.int64)
+
+    def ends_complete(self, clock: int) -> bool:
+        """Not known without decoding."""
+        return False
+
+    def drop(self, clock: int) -> None:
+        """Leaves a clock's pages alone."""
+        self.times[clock] = self.times[clock][:0]
 
     def write(self, out: ValueArray, bounds: Numbers, first: Numbers) -> None:
         """Page by page, and in a page run by run of series that are cut alike."""

@@ -15,12 +15,13 @@ A ref is a group's number and a column in it. Groups' numbers are never used twi
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pyroaring import BitMap
 
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
@@ -37,9 +38,10 @@ from meterhall.model.samples import (
 )
 from meterhall.ports.series import NewestSample
 from meterhall.tsdb.cache import NotAtHand
-from meterhall.tsdb.group import Group, GroupView, HeadReading
+from meterhall.tsdb.group import Group, GroupView
+from meterhall.tsdb.head_reading import HeadReading
 from meterhall.tsdb.index import HeadIndex
-from meterhall.tsdb.matching import match, match_few
+from meterhall.tsdb.matching import match, match_few, values_among
 from meterhall.tsdb.merging import runs
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.refusals import duplicate
@@ -220,16 +222,30 @@ class TenantHead:
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> HeadParts:
         """Series that pass and may have samples in the range, group by group."""
-        numbers = np.asarray(match(self.index, matchers).to_array(), np.uint32)
         parts = HeadParts()
-        for group, slots in self._by_group(numbers):
-            if group.time_min > end_ms or group.time_max < start_ms:
-                continue
-            recent = slots[group.last(slots) >= start_ms]
-            if len(recent):
-                labels = self._labels(group, recent)
-                parts.append(HeadPart(labels, group.view(recent, start_ms, end_ms)))
+        for group, recent in self._recent(matchers, start_ms, end_ms):
+            labels = self._labels(group, recent)
+            parts.append(HeadPart(labels, group.view(recent, start_ms, end_ms)))
         return parts
+
+    def values(
+        self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int
+    ) -> Collection[str]:
+        """Values of a label in the series that `select` finds."""
+        found = BitMap()
+        for group, recent in self._recent(matchers, start_ms, end_ms):
+            found |= BitMap(group.series[recent].astype(np.uint32))
+        return values_among(self.index, name, found, self.index.labels)
+
+    def _recent(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int
+    ) -> Iterator[tuple[Group, Slots]]:
+        numbers = np.asarray(match(self.index, matchers).to_array(), np.uint32)
+        for group, slots in self._by_group(numbers):
+            if group.time_min <= end_ms and group.time_max >= start_ms:
+                recent = slots[group.last(slots) >= start_ms]
+                if len(recent):
+                    yield group, recent
 
     def newest(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int

@@ -1,6 +1,6 @@
 """One tenant's samples in blocks: what reading and the head's rules ask of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from meterhall.ports.series import NewestSample
 from meterhall.tsdb.block import Block, TenantBlock
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.cache import NotAtHand
-from meterhall.tsdb.matching import Postings, match
+from meterhall.tsdb.matching import Postings, match, values_among
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.selection import Source, StoredSelection
 from meterhall.tsdb.wal import NO_TIME
@@ -85,6 +85,14 @@ class History:
             here = block.tenant_at_hand(self.tenant)
             found += here.newest(matchers, start_ms, end_ms, series_max)
         return found
+
+    def values(
+        self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int
+    ) -> Iterator[Collection[str]]:
+        """Values of a label in the series that `select` finds, block by block."""
+        for here in self._parts(start_ms, end_ms):
+            numbers = here.alive(match(here, matchers), start_ms, end_ms)
+            yield values_among(here, name, numbers, here.all_labels)
 
     def indexes(self, start_ms: int, end_ms: int) -> Iterator[Postings]:
         """The tenant's index in each block that may hold samples of the range."""

@@ -4,7 +4,7 @@ Not thread-safe: the tenant's lock guards it. Pairs are interned, so that a labe
 share is held once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import cast
 
 from pyroaring import BitMap
@@ -78,7 +78,7 @@ class HeadIndex:
         """Label names, in no order."""
         return self._pairs
 
-    def values(self, name: str) -> Iterable[str]:
+    def values(self, name: str) -> Collection[str]:
         """Values of a label, in no order."""
         return self._pairs.get(name, ())
 

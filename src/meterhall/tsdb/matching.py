@@ -8,13 +8,14 @@ Patterns that are literals, alternations of literals, or a literal followed by `
 regex engine; the rest goes through one `re2.Set`, anchored at both ends.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Protocol
 
 import re2
 from pyroaring import BitMap
 
+from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher, MatchOp
 
 _META = frozenset("\\.+*?()|[]{}^$")
@@ -34,7 +35,7 @@ class Postings(Protocol):
         """Label names, in no order."""
         ...
 
-    def values(self, name: str) -> Iterable[str]:
+    def values(self, name: str) -> Collection[str]:
         """Values of a label, in no order; none for an unknown name."""
         ...
 
@@ -163,6 +164,21 @@ def _set_test(pattern: str) -> Callable[[str], bool]:
     compiled.Add(pattern)
     compiled.Compile()
     return lambda value: bool(compiled.Match(value))
+
+
+# Testing a posting against a bitmap costs about a third of looking through a label set.
+_POSTINGS_WORTH = 3
+
+
+def values_among(
+    index: Postings, name: str, numbers: BitMap, labels: Callable[[Iterable[int]], Iterable[Labels]]
+) -> Collection[str]:
+    """Values that a label has in some series; asks the postings, or the label sets where these are few."""
+    values = index.values(name)
+    if len(values) > _POSTINGS_WORTH * len(numbers):
+        return {value for pairs in labels(numbers) for key, value in pairs if key == name}
+    bitmaps = ((value, index.series(name, value)) for value in values)
+    return {value for value, bitmap in bitmaps if bitmap and bitmap.intersect(numbers)}
 
 
 def pair_counts(index: Postings) -> Mapping[tuple[str, str], int]:

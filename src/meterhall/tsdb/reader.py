@@ -68,8 +68,12 @@ class TenantReader:
     def label_values(self, name: str, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
         """Sorted values of one label; of all series where `sets` is empty."""
         if sets:
-            found = self._found(sets, start_ms, end_ms)
-            return sorted({value for labels in found for key, value in labels if key == name})
+            found: set[str] = set()
+            for matchers in sets:
+                with self.head.lock:
+                    found.update(self.head.values(name, matchers, *_range(start_ms, end_ms)))
+                found.update(*self.history.values(name, matchers, *_range(start_ms, end_ms)))
+            return sorted(found)
         return sorted(self._union(start_ms, end_ms, lambda index: index.values(name)))
 
     def _found(self, sets: MatcherSets, start_ms: int, end_ms: int) -> set[Labels]:
@@ -111,6 +115,10 @@ def _newer(
         if known is None or known[1] <= sample[1]:
             newest[sample[0]] = sample
     return list(newest.values()) if len(newest) <= series_max else None
+
+
+def _range(start_ms: int, end_ms: int) -> tuple[int, int]:
+    return _int64(start_ms), _int64(end_ms)
 
 
 def _int64(time_ms: int) -> int:

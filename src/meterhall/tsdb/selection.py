@@ -15,7 +15,7 @@ from meterhall.model.labels import Labels
 from meterhall.model.samples import SeriesGroup
 from meterhall.model.stack import SeriesStack, fits, stacked
 from meterhall.tsdb.merging import Piece, clip, drop_empty_times, is_full, merge, runs
-from meterhall.tsdb.stacking import Bulk, Pick, Reading, read_pieces, stack
+from meterhall.tsdb.stacking import Bulk, Pick, Reading, keep_newest, read_pieces, stack
 
 Positions = NDArray[np.int64]
 
@@ -80,22 +80,25 @@ class StoredSelection:
             if len(group.times):
                 yield group
 
-    def stacks(self) -> Iterator[SeriesStack]:
-        """The samples, as many clocks at a time as make a stack."""
+    def stacks(self, *, newest: bool = False) -> Iterator[SeriesStack]:
+        """The samples, as many clocks at a time as make a stack.
+
+        With `newest`, samples may be missing whose series has a later one.
+        """
         waiting: list[Positions] = []
         series, shortest, longest = 0, 0, 0
         for rows in self.clocks():
             length = self._times_max(int(rows[0]))
             shortest, longest = min(shortest, length), max(longest, length)
             if waiting and not fits(series + len(rows), shortest, longest):
-                yield from self._stack(waiting)
+                yield from self._stack(waiting, newest=newest)
                 waiting = []
             if not waiting:
                 series, shortest, longest = 0, length, length
             waiting.append(rows)
             series += len(rows)
         if waiting:
-            yield from self._stack(waiting)
+            yield from self._stack(waiting, newest=newest)
 
     def clocks(self) -> Iterator[Positions]:
         """Positions in `labels` of the series that share their clock everywhere, clock by clock."""
@@ -127,12 +130,14 @@ class StoredSelection:
             for source, parts in zip(self._sources, self._part_of, strict=True)
         )
 
-    def _stack(self, rows: Sequence[Positions]) -> Iterator[SeriesStack]:
+    def _stack(self, rows: Sequence[Positions], *, newest: bool) -> Iterator[SeriesStack]:
         """One stack of whole clocks; those whose sources overlap follow on their own."""
         readings = []
         for source, parts, places in zip(self._sources, self._part_of, self._place_of, strict=True):
             picks = [(int(parts[each[0]]), places[each]) for each in rows]
             readings.append(self._reading(source, picks))
+        if newest and len(readings) > 1:
+            keep_newest(readings, len(rows))
         found, overlapping = stack(rows, readings)
         if found is not None:
             yield found
@@ -140,7 +145,7 @@ class StoredSelection:
             apart = set(overlapping)
             rest = [each for clock, each in enumerate(rows) if clock not in apart]
             if rest:
-                yield from self._stack(rest)
+                yield from self._stack(rest, newest=newest)
             yield from stacked(self._group(rows[clock]) for clock in overlapping)
 
     def _reading(self, source: Source, picks: Sequence[Pick]) -> Reading:

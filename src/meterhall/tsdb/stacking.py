@@ -7,17 +7,17 @@ merged sample by sample instead (`merging`).
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meterhall.model.samples import ABSENT, TimestampArray, ValueArray
+from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
 from meterhall.model.stack import PAD_MS, SeriesStack
 from meterhall.tsdb.merging import Piece, clip
 
 Numbers = NDArray[np.int64]
+_NOTHING: Piece = (np.empty(0, np.int64), np.empty((0, 0)))
 # Series of one clock: which part of the source they are in, and where there.
 Pick = tuple[int, Numbers]
 
@@ -34,25 +34,41 @@ class Reading(Protocol):
         """Writes all values: clock c's to rows `bounds[c]` to `bounds[c + 1]`, from column `first[c]` on."""
         ...
 
+    def ends_complete(self, clock: int) -> bool:
+        """Whether every series has a sample at the clock's last time; False where that takes decoding."""
+        ...
 
-@dataclass(frozen=True, slots=True)
+    def drop(self, clock: int) -> None:
+        """Forgets what it has of a clock."""
+        ...
+
+
 class PieceReading:
     """Values that have been read already, clock by clock."""
 
-    pieces: Sequence[Piece]
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self._pieces = list(pieces)
 
     @property
     def times(self) -> Sequence[TimestampArray]:
         """Of each clock."""
-        return [times for times, _ in self.pieces]
+        return [times for times, _ in self._pieces]
 
     def write(self, out: ValueArray, bounds: Numbers, first: Numbers) -> None:
         """Copies them."""
         edges, columns = bounds.tolist(), first.tolist()
-        for clock, (times, values) in enumerate(self.pieces):
+        for clock, (times, values) in enumerate(self._pieces):
             if len(times):
                 column = columns[clock]
                 out[edges[clock] : edges[clock + 1], column : column + len(times)] = values
+
+    def ends_complete(self, clock: int) -> bool:
+        """Looks at the last column."""
+        return bool((self._pieces[clock][1][:, -1].view(np.uint64) != ABSENT_BITS).all())
+
+    def drop(self, clock: int) -> None:
+        """Forgets one piece."""
+        self._pieces[clock] = _NOTHING
 
 
 class Bulk:
@@ -73,10 +89,9 @@ def read_pieces(
     parts: Sequence[Readable], picks: Sequence[Pick], start_ms: int, end_ms: int
 ) -> PieceReading:
     """Reads clock by clock; a pick of part -1 has nothing in this source."""
-    nothing = (np.empty(0, np.int64), np.empty((0, 0)))
     return PieceReading(
         [
-            clip(parts[number].read(places), start_ms, end_ms) if number >= 0 else nothing
+            clip(parts[number].read(places), start_ms, end_ms) if number >= 0 else _NOTHING
             for number, places in picks
         ]
     )
@@ -112,6 +127,21 @@ def stack(
         values[np.arange(longest) >= total[clock_of][:, None]] = 0.0
     whole = SeriesStack(np.concatenate(rows), clock_of, times, total, values, full=False)
     return whole, []
+
+
+def keep_newest(readings: Sequence[Reading], clocks: int) -> None:
+    """Drops of each clock what is older than a time at which all its series have a sample anyway.
+
+    Only whole sources go, and only where this is known without decoding.
+    """
+    spread = [list(reading.times) for reading in readings]
+    for clock in range(clocks):
+        last = [int(here[clock][-1]) if len(here[clock]) else -PAD_MS for here in spread]
+        newest = last.index(max(last))
+        if last[newest] > -PAD_MS and readings[newest].ends_complete(clock):
+            for index, reading in enumerate(readings):
+                if index != newest:
+                    reading.drop(clock)
 
 
 def _overlap(pieces: Sequence[TimestampArray]) -> bool:
