@@ -2,7 +2,7 @@
 
 import pytest
 
-from meterhall.tsdb.cache import ByteCache
+from meterhall.tsdb.cache import ByteCache, NotAtHand
 
 
 def load(calls, piece, size):
@@ -42,3 +42,11 @@ def test_an_owner_is_dropped_and_a_failure_not_kept():
     with pytest.raises(ValueError):  # noqa: PT011 - the loader's own
         cache.get((3, "a"), fail)
     assert cache.get((3, "a"), load(calls, "e", 1)) == "e"
+
+
+def test_what_is_not_there_is_not_at_hand():
+    cache = ByteCache(100)
+    with pytest.raises(NotAtHand):
+        cache.at_hand("a")
+    cache.get("a", lambda: ("piece", 10))
+    assert cache.at_hand("a") == "piece"

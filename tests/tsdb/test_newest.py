@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from tests.tsdb.stores import NOW, TENANT, append, open_store, series
+from tests.tsdb.stores import NOW, TENANT, append, dump, open_store, series
 
 from meterhall.model.matcher import Matcher, MatchOp
 
@@ -15,7 +15,7 @@ START, END = NOW - 300_000, NOW
 
 @pytest.fixture
 def store(tmp_path):
-    opened = open_store(tmp_path)
+    opened = open_store(tmp_path, raw_rows_max=64, seal_rows=40)
     writer = opened.writer(TENANT)
     for labels in (A, B):
         append(writer, labels, *((NOW - 60_000 + step * 15_000, float(step)) for step in range(4)))
@@ -49,7 +49,7 @@ def test_matchers_that_are_lookups(store, matchers, told):
         (NOW - 14_999, [(A, NOW - 15_000, 3.0)]),
         (NOW - 15_001, [(A, NOW - 30_000, 2.0)]),
         (NOW + 10_000_000, [(A, NOW - 15_000, 3.0)]),
-        (NOW - 60_001, None),
+        (NOW - 60_001, []),
     ],
 )
 def test_the_end_is_included(store, end_ms, told):
@@ -91,8 +91,30 @@ def test_a_late_sample_is_not_overlooked(store):
     assert newest(store, ONLY_A, end_ms=NOW - 16_000) is None
 
 
-def test_blocks_in_the_range_are_not_told(store):
+def test_blocks_are_told_once_they_are_in_memory(store):
     store.flush(NOW)
-    assert newest(store, ONLY_A) is None
+    assert newest(store, BOTH) is None
+    assert len(dump(store, matchers=BOTH)) == 2
+    assert sorted(newest(store, BOTH)) == [(A, NOW - 15_000, 3.0), (B, NOW - 15_000, 3.0)]
+    assert newest(store, BOTH, series_max=1) is None
     append(store.writer(TENANT), A, (NOW + 1_000, 5.0))
-    assert newest(store, ONLY_A, start_ms=NOW, end_ms=NOW + 1_000) == [(A, NOW + 1_000, 5.0)]
+    told = newest(store, BOTH, end_ms=NOW + 1_000)
+    assert sorted(told) == [(A, NOW + 1_000, 5.0), (B, NOW - 15_000, 3.0)]
+
+
+def test_series_of_head_and_blocks_count_together(store):
+    store.flush(NOW)
+    append(store.writer(TENANT), series("m", host="c"), (NOW, 5.0))
+    assert len(dump(store, matchers=BOTH)) == 3
+    assert newest(store, BOTH) is None
+    assert len(newest(store, BOTH, series_max=3)) == 3
+
+
+@pytest.mark.parametrize(("absent", "told"), [(7, True), (8, False)])
+def test_only_a_few_absent_cells_are_passed(store, absent, told):
+    """Rows of b alone leave absent cells of a on the same clock."""
+    writer = store.writer(TENANT)
+    append(writer, A, (NOW, 9.0))
+    append(writer, B, *((NOW + step, 1.0) for step in range(1, absent + 1)))
+    found = newest(store, ONLY_A, end_ms=NOW + 100)
+    assert found == ([(A, NOW, 9.0)] if told else None)

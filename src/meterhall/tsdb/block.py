@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from meterhall.model.labels import Labels
+from meterhall.model.matcher import Matcher
 from meterhall.model.samples import ABSENT, TimestampArray, ValueArray
+from meterhall.ports.series import NewestSample
 from meterhall.telemetry.metrics import QUARANTINED
 from meterhall.tsdb.block_format import (
     FOOTER_BYTES,
@@ -36,8 +38,10 @@ from meterhall.tsdb.block_format import (
     decode_index,
 )
 from meterhall.tsdb.block_reading import BlockReading
-from meterhall.tsdb.cache import ByteCache
+from meterhall.tsdb.cache import ByteCache, NotAtHand
+from meterhall.tsdb.matching import match_few
 from meterhall.tsdb.merging import Piece, clip, runs
+from meterhall.tsdb.newest import newest_present
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.pages import decode_page
 from meterhall.tsdb.stacking import Bulk, Pick
@@ -102,6 +106,16 @@ class Block:
         except _BROKEN as error:
             self.report((tenant, "index"), f"index of {tenant.region}/{tenant.project}: {error}")
             return None
+
+    def tenant_at_hand(self, tenant: Owner) -> "TenantBlock":
+        """The tenant's part where it is in memory. Raises NotAtHand, also where there is none."""
+        found: TenantBlock = self._caches.indexes.at_hand((self.number, tenant))
+        return found
+
+    def page_at_hand(self, key: tuple[Owner, int]) -> ValueArray:
+        """A decoded page that is in memory. Raises NotAtHand."""
+        values: ValueArray = self._caches.pages.at_hand((self.number, *key))
+        return values
 
     def part(self, entry: Entry) -> "TenantBlock":
         """A tenant's part; raises one of the errors of broken streams."""
@@ -290,6 +304,33 @@ class TenantBlock:
             else:
                 out[rows] = flat[begins[:, None] + np.arange(len(times))]
         return out
+
+    def newest(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
+    ) -> list[NewestSample]:
+        """The newest sample in the range of each series that passes, from what is in memory.
+
+        Raises NotAtHand where that is not enough.
+        """
+        for matcher in matchers:
+            pair = self._values.get(matcher.name, {}).get(matcher.value)
+            if pair is not None and pair not in self._postings:
+                raise NotAtHand
+        numbers = match_few(self, matchers, series_max)
+        if numbers is None:
+            raise NotAtHand
+        found: list[NewestSample] = []
+        for number in numbers:
+            times = self.clocks[int(self.index.clocks[number])]
+            last = int(times.searchsorted(end_ms, "right"))
+            if last and times[last - 1] >= start_ms:
+                page = int(self._page_starts.searchsorted(number, "right")) - 1
+                flat = self.block.page_at_hand((self.entry.tenant, page))
+                begin = int(self._begins[number])
+                sample = newest_present(times, flat[begin : begin + len(times)], start_ms, last)
+                if sample is not None:
+                    found.append((self.labels(number), *sample))
+        return found
 
     def places(self, numbers: _Numbers) -> tuple[_Numbers, _Numbers]:
         """Page, and beginning in its flat array, of each series."""

@@ -6,6 +6,10 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 
+class NotAtHand(Exception):
+    """What is asked for would have to be read, decoded, or waited for."""
+
+
 class ByteCache:
     """Least recently used goes first. Thread-safe; two threads may decode the same piece at once."""
 
@@ -32,6 +36,19 @@ class ByteCache:
                 _, (_, gone) = self._pieces.popitem(last=False)
                 self._bytes -= gone
         return piece
+
+    def at_hand(self, key: Hashable) -> Any:
+        """The piece, where it is there and nobody is changing the cache. Raises NotAtHand."""
+        if not self._lock.acquire(blocking=False):
+            raise NotAtHand
+        try:
+            known = self._pieces.get(key)
+            if known is None:
+                raise NotAtHand
+            self._pieces.move_to_end(key)
+            return known[0]
+        finally:
+            self._lock.release()
 
     def drop(self, owner: Hashable) -> None:
         """Forgets all pieces whose key is a tuple that begins with `owner`."""

@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
+from meterhall.tsdb.cache import NotAtHand
 from meterhall.tsdb.merging import Piece, clip, merge
+from meterhall.tsdb.newest import newest_present
 from meterhall.tsdb.pages import decode_page, encode_page
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.side import SideRow, SideRows, Slots, read_rows
@@ -32,10 +34,6 @@ _NEVER = 2**63 - 1
 # A row is worth a matrix row while at least one cell in eight is filled on average.
 _SPARSE = 8
 _SPARSE_FREE_CELLS = 512
-# How many rows `newest` goes back past absent cells.
-_NEWEST_ROWS = 8
-# What `newest` says of a series without a sample in the range.
-NOTHING = (NO_TIME, ABSENT)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -297,29 +295,25 @@ class Group:
         )
 
     def newest(self, column: int, start_ms: int, end_ms: int) -> tuple[int, float] | None:
-        """Time and value of a series' newest sample in a range, NOTHING where it has none.
+        """Time and value of a series' newest sample in a range, None where it has none in the head.
 
-        None where a few raw rows cannot tell. Takes some microseconds whatever the group holds.
+        Takes some microseconds whatever the group holds; raises NotAtHand where that is not enough.
         """
         slot = int(self._slot_of_column[column])
         if self._last[slot] < start_ms:
-            return NOTHING
-        times, row = self._raw_times, self._rows
-        if row and times[row - 1] > end_ms:
-            row = int(times[:row].searchsorted(end_ms, "right"))
+            return None
         start_ms = max(start_ms, self._published_ms)
-        for at in range(row - 1, max(row - _NEWEST_ROWS, 0) - 1, -1):
-            time_ms: int = times.item(at)
-            if time_ms < start_ms or slot >= self._raw.shape[1]:
-                return None
-            value: float = self._raw.item(at, slot)
-            # ABSENT is a NaN and so are other values; comparing bits costs more than this comparison.
-            if value == value or int(self._raw[at, slot].view(np.uint64)) != ABSENT_BITS:
-                late = self._side.may_hold(time_ms, end_ms) or self._flushing.may_hold(
-                    time_ms, end_ms
-                )
-                return None if late else (time_ms, value)
-        return None
+        sample, rows = None, self._rows
+        if rows and self._raw_times[rows - 1] > end_ms:
+            rows = int(self._raw_times[:rows].searchsorted(end_ms, "right"))
+        if slot < self._raw.shape[1]:
+            sample = newest_present(self._raw_times, self._raw[:, slot], start_ms, rows)
+        if sample is None and self._sealed and self._sealed[-1].times[-1] >= start_ms:
+            raise NotAtHand
+        after_ms = start_ms - 1 if sample is None else sample[0]
+        if self._side.may_hold(after_ms, end_ms) or self._flushing.may_hold(after_ms, end_ms):
+            raise NotAtHand
+        return sample
 
     def begin_flush(self, end_ms: int) -> GroupView | None:
         """Freezes what lies before `end_ms` and shows it; None where there is nothing.

@@ -37,7 +37,8 @@ from meterhall.model.samples import (
     ValueArray,
 )
 from meterhall.ports.series import NewestSample
-from meterhall.tsdb.group import NOTHING, Group, GroupView
+from meterhall.tsdb.cache import NotAtHand
+from meterhall.tsdb.group import Group, GroupView
 from meterhall.tsdb.head_reading import HeadReading
 from meterhall.tsdb.index import HeadIndex
 from meterhall.tsdb.matching import match, match_few, values_among
@@ -248,18 +249,16 @@ class TenantHead:
 
     def newest(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
-    ) -> list[NewestSample] | None:
-        """The newest sample in the range of each series that passes; None where that takes longer."""
+    ) -> list[NewestSample]:
+        """The newest sample in the range of each series that passes. Raises NotAtHand."""
         numbers = match_few(self.index, matchers, series_max)
         if numbers is None:
-            return None
+            raise NotAtHand
         found: list[NewestSample] = []
         for number, labels in zip(numbers, self.index.labels(numbers), strict=True):
             ref = self._ref(number)
             sample = self.groups[ref >> _COLUMN_BITS].newest(ref & _COLUMN_MASK, start_ms, end_ms)
-            if sample is None:
-                return None
-            if sample is not NOTHING:
+            if sample is not None:
                 found.append((labels, *sample))
         return found
 

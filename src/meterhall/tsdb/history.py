@@ -8,13 +8,17 @@ import numpy as np
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
+from meterhall.ports.series import NewestSample
 from meterhall.tsdb.block import Block, TenantBlock
 from meterhall.tsdb.block_set import BlockSet
+from meterhall.tsdb.cache import NotAtHand
 from meterhall.tsdb.matching import Postings, match, values_among
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.selection import Source, StoredSelection
 from meterhall.tsdb.wal import NO_TIME
 
+# `newest` asks no more blocks than this; usually one or two are in the range.
+_BLOCKS_MAX = 4
 _EVER = (NO_TIME + 1, -NO_TIME - 2)
 
 
@@ -64,6 +68,23 @@ class History:
             numbers = np.asarray(match(here, matchers).to_array(), np.int64)
             if len(numbers):
                 yield here.parts(numbers, start_ms, end_ms)
+
+    def newest(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
+    ) -> list[NewestSample]:
+        """Newest samples block by block: a series may be there several times. Raises NotAtHand.
+
+        A tenant without samples in a block of the range is not at hand either, since the block's
+        directory would have to be searched.
+        """
+        found: list[NewestSample] = []
+        blocks = [block for block in self.blocks.blocks if block.overlaps(start_ms, end_ms)]
+        if len(blocks) > _BLOCKS_MAX:
+            raise NotAtHand
+        for block in blocks:
+            here = block.tenant_at_hand(self.tenant)
+            found += here.newest(matchers, start_ms, end_ms, series_max)
+        return found
 
     def values(
         self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
 from meterhall.ports.series import MatcherSets, NewestSample
+from meterhall.tsdb.cache import NotAtHand
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.history import History
 from meterhall.tsdb.matching import Postings
@@ -31,9 +32,9 @@ class TenantReader:
     def newest(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
     ) -> list[NewestSample] | None:
-        """The newest samples where the head alone can tell, else None.
+        """The newest samples where memory alone can tell, else None.
 
-        Waits for no lock and reads no block: it may be asked on the event loop.
+        Waits for no lock, reads no file and decodes nothing: it may be asked on the event loop.
         """
         start_ms, end_ms = _int64(start_ms), _int64(end_ms)
         lock = self.head.lock
@@ -41,10 +42,17 @@ class TenantReader:
             return None
         try:
             found = self.head.newest(matchers, start_ms, end_ms, series_max)
+        except NotAtHand:
+            return None
         finally:
             lock.release()
-        # A block in the range may hold series that the head has forgotten.
-        return None if self.history.newest_ms() >= start_ms else found
+        if self.history.newest_ms() < start_ms:
+            return found
+        try:
+            past = self.history.newest(matchers, start_ms, end_ms, series_max)
+        except NotAtHand:
+            return None
+        return _newer(found, past, series_max)
 
     def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
         """Label sets of the union, sorted."""
@@ -95,6 +103,18 @@ class TenantReader:
         for index in self.history.indexes(start_ms, end_ms):
             found.update(texts(index))
         return found
+
+
+def _newer(
+    recent: list[NewestSample], past: list[NewestSample], series_max: int
+) -> list[NewestSample] | None:
+    """Of each series the newer sample; None where there are too many series."""
+    newest: dict[Labels, NewestSample] = {}
+    for sample in (*past, *recent):
+        known = newest.get(sample[0])
+        if known is None or known[1] <= sample[1]:
+            newest[sample[0]] = sample
+    return list(newest.values()) if len(newest) <= series_max else None
 
 
 def _range(start_ms: int, end_ms: int) -> tuple[int, int]:
