@@ -66,7 +66,7 @@ class Ticket(Generic[T]):
         memory: SharedMemory,
     ) -> None:
         self.tenant = tenant
-        self.work = work
+        self._work: Callable[[Ticket[T]], T] | None = work
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[T] = self.loop.create_future()
         self.queue_s = 0.0
@@ -111,6 +111,15 @@ class Ticket(Generic[T]):
         """Called by the worker when the work is done."""
         if self._budget is not None:
             self._budget.close()
+
+    def take_work(self) -> "Callable[[Ticket[T]], T]":
+        """What is to be done; may be taken once.
+
+        The work knows its ticket: were it kept here, each answer would wait in a cycle for the garbage collector.
+        """
+        work, self._work = self._work, None
+        assert work is not None, "bug: a ticket was worked on twice"
+        return work
 
     def begin(self) -> None:
         """Called by the worker. Raises QueryCanceled, or QueryTimeout after too long a wait."""
@@ -244,7 +253,7 @@ def _perform(ticket: Ticket[Any]) -> None:
     result, error = None, None
     try:
         ticket.begin()
-        result = ticket.work(ticket)
+        result = ticket.take_work()(ticket)
     except BaseException as raised:  # noqa: BLE001 - it is raised again where the answer is awaited
         error = raised
     ticket.end()
