@@ -92,7 +92,7 @@ class Bench:
         return queries.run(self._loaded(), self._options.hosts, self._options.hours)
 
     def _http(self) -> list[Table]:
-        return [http_load.run(self._loaded(), self._options.hours)]
+        return [http_load.run(self._loaded(), self._work)]
 
     def _startup(self) -> list[Table]:
         systems, hours = self._loaded(), self._options.hours

@@ -6,6 +6,7 @@ gzipped where that is accepted. GET /count answers how many pages have been serv
 
 import itertools
 import sys
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -29,8 +30,10 @@ class PageHandler(BaseHTTPRequestHandler):
         turn = next(PageHandler.counts.setdefault(self.path, itertools.count(number)))
         plain, packed = self.pages[turn % len(self.pages)]
         gzip = "gzip" in self.headers.get("Accept-Encoding", "")
-        self._answer(packed if gzip else plain, "gzip" if gzip else None)
-        PageHandler.served += 1
+        # A collector that is stopped hangs up on what it was reading.
+        with suppress(ConnectionError):
+            self._answer(packed if gzip else plain, "gzip" if gzip else None)
+            PageHandler.served += 1
 
     def _answer(self, body: bytes, encoding: str | None) -> None:
         self.send_response(200)

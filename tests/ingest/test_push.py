@@ -84,7 +84,7 @@ MENDED = [
     ([("__name__", "m"), ("a", "")], {"__name__": "m"}),
     ([("__name__", "m"), ("__replica__", "1"), ("__x__", "")], {"__name__": "m"}),
     ([("__name__", "m"), ("__x", "1"), ("x__", "2")], {"__name__": "m", "__x": "1", "x__": "2"}),
-    ([("__name__", "m"), ("a.b c", "\n\0")], {"__name__": "m", "a.b c": "\n\0"}),
+    ([("__name__", "m"), ("a.b c", "\n\t")], {"__name__": "m", "a.b c": "\n\t"}),
     ([("__name__", "日本"), ("é", "ü")], {"__name__": "日本", "é": "ü"}),
 ]
 
@@ -113,6 +113,7 @@ REFUSED = [
     ([("__name__", "m"), ("a\0b", "x")], r'control character in label name "a\x00b"'),
     ([("__name__", "m"), ("a\x1b[31m", "x")], r'control character in label name "a\x1b[31m"'),
     ([("__name__", "m"), ("a\u0085", "x")], r'control character in label name "a\u0085"'),
+    ([("__name__", "m"), ("a", "x\0y")], 'NUL in the value of label "a"'),
     ([("__name__", "m\n")], r'control character in metric name "m\n"'),
     ([("__name__", "m"), (b"\xff", "x")], r'label name is not UTF-8: "\\xff"'),
     ([("__name__", "m"), ("a", b"x\xff")], r'value of a label is not UTF-8: "x\\xff"'),

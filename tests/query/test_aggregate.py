@@ -12,7 +12,9 @@ DATA = reader(x__g_a__i_1=1.0, x__g_a__i_2=-0.0, x__g_b__i_3=1e21, x__g_b__i_4=m
 
 REFUSED = [
     ("topk(NaN, x)", "Parameter value is NaN"),
+    ("limitk(NaN, nothing)", "Parameter value is NaN"),
     ("topk(1e30, x)", "Scalar value 1e+30 overflows int64"),
+    ("bottomk(9.3e18, nothing)", "Scalar value 9.3e+18 overflows int64"),
     ("limit_ratio(NaN, x)", "Ratio value is NaN"),
     ('count_values("", x)', 'invalid label name ""'),
 ]
@@ -42,7 +44,9 @@ def test_count_values_by_and_without():
     assert without == {(): 4.0}
 
 
-@pytest.mark.parametrize(("query", "size"), [("topk(0, x)", 0), ("topk(1.9, x)", 1)])
+@pytest.mark.parametrize(
+    ("query", "size"), [("topk(0, x)", 0), ("topk(1.9, x)", 1), ("bottomk(-Inf, x)", 0)]
+)
 def test_sizes_are_cut_to_integers(query, size):
     assert len(values(DATA, query)) == size
 

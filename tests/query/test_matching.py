@@ -15,7 +15,7 @@ REFUSED = [
         "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
     ),
     (
-        "m < on(job) o",
+        "m > on(job) o",
         "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
     ),
     (

@@ -5,12 +5,17 @@ Figures: `docs/adr/0005-one-process.md`.
 
 import contextlib
 import ctypes
+import gc
 import os
 import resource
 import sys
 
 # A thread that computes in Python holds the lock for this long before the event loop gets its turn.
 _SWITCH_INTERVAL_S = 0.0005
+
+# Python's own thresholds (700, 10, 10) walk the head's label tuples, which never make a cycle, again and again
+# while a page is read: 2.37 CPU seconds per million samples scraped, against 0.77 with these.
+_GC_THRESHOLDS = (200_000, 50, 1000)
 
 # glibc's mallopt(3) parameters: keep large arrays' pages instead of giving them back at every free.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -24,6 +29,7 @@ def tune() -> None:
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    gc.set_threshold(*_GC_THRESHOLDS)
     # Matrix products here are small; BLAS threads would fight the worker threads for the cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with contextlib.suppress(OSError, AttributeError):

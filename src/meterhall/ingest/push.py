@@ -6,7 +6,7 @@ What a sender names, it keeps: a push has its own `job` and `instance`. How labe
     no `__name__`                               skipped in silence, as Prometheus does (204)
     empty values, unsorted labels               dropped; sorted
     a name twice, an empty name, one with       refused, and the reason names the label: the spec of
-    control characters or NUL; not UTF-8;       remote write forbids a 2xx where something was rejected,
+    control characters, a NUL; not UTF-8;       remote write forbids a 2xx where something was rejected,
     too many labels, too long a name or value   and S6 asks for 400 with the culprit
     `__x__` other than `__name__`               dropped: such labels are messages to a server (HA pairs
                                                 send `__replica__`), never part of a series
@@ -256,6 +256,8 @@ def _new_pair(raw_name: bytes, raw_value: bytes) -> tuple[str, str]:
             raise BadInput(f"control character in metric name {_culprit(value)}")
     elif name.startswith("__") and name.endswith("__"):
         value = ""
+    elif "\0" in value:
+        raise BadInput(f"NUL in the value of label {_culprit(name)}")
     return sys.intern(name), value
 
 

@@ -131,10 +131,10 @@ def _check_size(size: ValueArray) -> None:
     if np.isnan(size).any():
         raise QueryError("Parameter value is NaN")
     greatest, least = float(size.max()), float(size.min())
-    if greatest > _INT64_MAX:
-        raise QueryError(f"Scalar value {format_float(greatest)} overflows int64")
     if least < _INT64_MIN:
         raise QueryError(f"Scalar value {format_float(least)} underflows int64")
+    if greatest > _INT64_MAX:
+        raise QueryError(f"Scalar value {format_float(greatest)} overflows int64")
 
 
 def count_values(node: AggregateExpr, frame: Frame, name: str, budget: Budget) -> Frame:

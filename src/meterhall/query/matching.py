@@ -130,7 +130,7 @@ def match_vectors(operation: Operation, lhs: Frame, rhs: Frame, budget: Budget) 
         rows = _joined(rows, _filled_many(operation, sides, fill_many))
     left, right = (rows.one, rows.many) if swapped else (rows.many, rows.one)
     result = _computed(operation, rows, left, right)
-    _refuse(sides, operation, duplicates, _collision(operation, rows.signatures, result))
+    _refuse(sides, operation, duplicates, _collision(operation, rows, result))
     if not result.labels:
         return empty_frame(lhs.values.shape[1])
     return compact(merged(result))
@@ -304,24 +304,25 @@ def _included(labels: Labels, one: Labels, names: tuple[str, ...]) -> Labels:
     return make_labels(merged_labels)
 
 
-def _collision(operation: Operation, signatures: IndexArray, result: Frame) -> int | None:
-    """The first step with several results of one signature: never one-to-one, else only with other labels.
+def _collision(operation: Operation, rows: _Rows, result: Frame) -> int | None:
+    """The first step where rows collide, if there is any.
 
-    What a comparison drops is no result, and collides with nothing.
+    One-to-one no signature may have two pairs, whatever a comparison makes of them. Grouped, it may not
+    have two results of the same labels, and what a comparison drops is no result.
     """
-    if not result.labels:
+    if not rows.labels:
         return None
     if operation.matching.card is Cardinality.ONE_TO_ONE:
-        groups = signatures
+        groups, here = rows.signatures, rows.here
     else:
         numbers, _ = numbered(result.labels)
-        groups = signatures * (int(numbers.max()) + 1) + numbers
+        groups, here = rows.signatures * (int(numbers.max()) + 1) + numbers, result.present
     _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if sizes.max() < 2:
         return None
-    if result.present is None:
+    if here is None:
         return 0
-    steps = np.zeros(result.present.shape[1], np.bool_)
+    steps = np.zeros(here.shape[1], np.bool_)
     for group in np.flatnonzero(sizes > 1).tolist():
-        steps |= np.count_nonzero(result.present[groups == group], axis=0) > 1
+        steps |= np.count_nonzero(here[groups == group], axis=0) > 1
     return int(steps.argmax()) if steps.any() else None

@@ -82,7 +82,7 @@ def double_exponential_smoothing(call: Invocation) -> Value:
     smoothing, trend = call.scalar(1), call.scalar(2)
 
     def value(windows: Windows) -> tuple[ValueArray, BoolArray]:
-        seen = np.any(windows.count > 0, axis=0)
+        seen = np.broadcast_to(windows.count > 0, windows.shape).any(axis=0)
         _check_factors("smoothing", "sf", smoothing[seen])
         _check_factors("trend", "tf", trend[seen])
         return over_time.smoothed(windows, smoothing, trend)

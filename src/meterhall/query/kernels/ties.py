@@ -52,7 +52,7 @@ def _unsettled(key: ValueArray, here: BoolArray, ranks: IndexArray, size: ValueA
     none = np.isnan(last)
     tied: BoolArray = crowded & ((last == beyond) | (none & np.isnan(beyond)))
     if not tied.any():
-        return tied
+        return np.asarray(tied)
     numbers = ~np.isnan(key)
     staying = here & ((key <= last) | none)
     full = np.cumsum(staying, axis=0) - staying >= size
