@@ -17,8 +17,10 @@ _SWITCH_INTERVAL_S = 0.0005
 # while a page is read: 2.37 CPU seconds per million samples scraped, against 0.77 with these.
 _GC_THRESHOLDS = (200_000, 50, 1000)
 
-# glibc's mallopt(3) parameters: keep large arrays' pages instead of giving them back at every free.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+# glibc's mallopt(3) parameters: keep large arrays' pages instead of giving them back at every free. One arena
+# for all threads: with one each, every worker keeps the pages of its largest query (2.3 GB after 38 queries
+# on 50,000 series, against 0.5) and touches new ones for it.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
 _TRIM_BYTES, _TOP_PAD_BYTES, _MMAP_BYTES = 256 << 20, 16 << 20, 64 << 20
 
 
@@ -37,3 +39,4 @@ def tune() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
         libc.mallopt(_M_TOP_PAD, _TOP_PAD_BYTES)
         libc.mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+        libc.mallopt(_M_ARENA_MAX, 1)
