@@ -139,7 +139,8 @@ def _range(
     return list(found.items()), end - node.range_ms, end
 
 
-def _kahan(values: Sequence[float]) -> float:
+def neumaier(values: Sequence[float]) -> float:
+    """promql/functions.go, kahanSumInc."""
     total = carry = 0.0
     for value in values:
         new = total + value
@@ -235,7 +236,7 @@ def _resets(values: Sequence[float]) -> float:
 
 
 OVER_VALUES = {
-    "sum_over_time": _kahan,
+    "sum_over_time": neumaier,
     "avg_over_time": _mean,
     "min_over_time": lambda v: _extreme(v, False),
     "max_over_time": lambda v: _extreme(v, True),
@@ -332,7 +333,7 @@ def _top(op: str, group: Vector, size: float) -> Vector:
 
 def _reduce(op: str, values: Sequence[float], parameter: float) -> float:
     return {
-        "sum": lambda: _kahan(values),
+        "sum": lambda: neumaier(values),
         "avg": lambda: _mean(values),
         "min": lambda: _extreme(values, False),
         "max": lambda: _extreme(values, True),

@@ -54,8 +54,8 @@ def listener(app: ASGIApp, address: ListenAddress, settings: Settings) -> Listen
             ws="none",
             lifespan="off",
             log_config=None,
-            # At "info" it only repeats what `run` says.
-            log_level="warning",
+            # It would only repeat what `run` says, and tell of a taken port before `_serve` does.
+            log_level="critical",
             access_log=False,
             server_header=False,
             date_header=True,

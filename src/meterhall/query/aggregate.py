@@ -114,7 +114,7 @@ def pick(node: AggregateExpr, frame: Frame, size: ValueArray, budget: Budget) ->
             ties.settle(part.members, ranks, wanted, greatest=greatest, ordered=steps == 1)
             place[part.rows, part.steps] = ranks
     kept = place < np.trunc(size)
-    if steps == 1 and node.op != "limitk":
+    if steps == 1:
         return _in_order(frame.masked(kept), rows, place[:, 0])
     return compact(frame.masked(kept))
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.query.oracle import neumaier
 
 from meterhall.query.kernels.groupwise import Members, grouped, means, sums
 from meterhall.query.kernels.summation import kahan_mean, kahan_sum, window_means, window_sums
@@ -16,21 +17,6 @@ numbers = st.one_of(
     st.floats(allow_subnormal=False),
     st.sampled_from([1e100, -1e100, 1.0, 0.1, 52.0, BIG, -BIG, math.inf, -math.inf, math.nan]),
 )
-
-
-def neumaier(values: list[float]) -> float:
-    """promql/functions.go, kahanSumInc."""
-    total = carry = 0.0
-    for value in values:
-        new = total + value
-        if math.isinf(new):
-            carry = 0.0
-        elif abs(total) >= abs(value):
-            carry += (total - new) + value
-        else:
-            carry += (value - new) + total
-        total = new
-    return total + carry
 
 
 def same(left: float, right: float) -> bool:

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from tests.web.prometheus.samples import T0, a_counter
+from tests.web.prometheus.samples import SAMPLE_DATA, T0, a_counter
 
 from meterhall.model.samples import STALE
 from meterhall.query.budget import QueryLimits
@@ -56,11 +56,17 @@ EXPRESSIONS = [
 
 
 @pytest.fixture(scope="module")
-def filled(served):
-    served.push([a_counter("many", {"number": str(number)}) for number in range(9)])
-    ended = [(T0 * 1000, 1.0), (T0 * 1000 + 200_000, STALE)]
-    served.push([({"__name__": "stale", "kind": "ended"}, ended)])
-    return served
+def filled(tmp_path_factory):
+    """A server of this module's own, since others count the series of theirs."""
+    from tests.web.prometheus.conftest import _server_factory
+
+    for factory in _server_factory(tmp_path_factory.mktemp("quick")):
+        server = factory()
+        server.push(SAMPLE_DATA)
+        server.push([a_counter("many", {"number": str(number)}) for number in range(9)])
+        ended = [(T0 * 1000, 1.0), (T0 * 1000 + 200_000, STALE)]
+        server.push([({"__name__": "stale", "kind": "ended"}, ended)])
+        yield server
 
 
 @pytest.mark.parametrize(("text", "quick"), EXPRESSIONS)

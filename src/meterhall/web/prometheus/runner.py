@@ -38,6 +38,8 @@ _NONE: "deque[Ticket[Any]]" = deque()
 
 # Work that is done sooner is not worth a task that watches for the client's departure.
 _WATCH_AFTER_S = 0.05
+# The whole service has ten seconds to stop; the event loop and the store need theirs.
+_CLOSE_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,15 +176,16 @@ class Runner:
                 watch.stop()
 
     def close(self) -> None:
-        """Cancels what runs and waits for the workers to notice."""
+        """Cancels what runs and gives the workers a while to notice; they die with the process."""
         with self._lock:
             tickets = [*self._begun, *(each for queue in self._waiting.values() for each in queue)]
         for ticket in tickets:
             ticket.cancel()
         for _ in self._threads:
             self._wake.put(False)
+        deadline = self._clock.monotonic() + _CLOSE_S
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, deadline - self._clock.monotonic()))
 
     def _enqueue(self, ticket: Ticket[Any]) -> None:
         with self._lock:
