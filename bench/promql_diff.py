@@ -246,7 +246,7 @@ def _texts(numbers: tuple[float, ...]) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--prometheus", default="/opt/peers/prometheus")
+    parser.add_argument("--prometheus", default=".peers/prometheus")
     parser.add_argument("--queries", type=Path, help="a query a line, on the demo data")
     parser.add_argument("--fuzz", type=int, default=0, help="so many random queries on odd data")
     parser.add_argument("--seed", type=int, default=1)

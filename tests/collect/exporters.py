@@ -7,15 +7,11 @@ import socket
 import subprocess
 import time
 import urllib.request
-from pathlib import Path
 
 
 def node_exporter_path() -> str | None:
-    """Debian's name, upstream's name, or the place where peers are unpacked."""
-    found = shutil.which("prometheus-node-exporter") or shutil.which("node_exporter")
-    if found is None and Path("/opt/peers/node_exporter").exists():
-        found = "/opt/peers/node_exporter"
-    return found
+    """Debian's name, or upstream's."""
+    return shutil.which("prometheus-node-exporter") or shutil.which("node_exporter")
 
 
 def free_port() -> int:

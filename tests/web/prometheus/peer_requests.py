@@ -1,6 +1,6 @@
 """The requests that ours and the real Prometheus 3.5.3 are asked alike; run this file to record its answers.
 
-    PYTHONPATH=src:. python -m tests.web.prometheus.peer_requests /opt/peers/prometheus
+    PYTHONPATH=src:. python -m tests.web.prometheus.peer_requests .peers/prometheus
 
 writes `data/prometheus-3.5.3.json`, which `test_peer.py` holds our answers against. Requests are (method, path below
 /prometheus, headers, body). Every time is given, so that no answer depends on when it was asked.
