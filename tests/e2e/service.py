@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from tests.collect.exporters import free_port
 
 from wire.write_request import body_of
 
@@ -32,12 +32,6 @@ def eventually(ask, seconds=WAIT_SECONDS):
         if time.monotonic() > deadline:
             pytest.fail(f"not within {seconds} s; last answer: {answer!r}")
         time.sleep(0.1)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def meterhall(*arguments: str, **options) -> str:

@@ -16,6 +16,7 @@ import urllib.request
 
 import pytest
 from recording_writer import RecordingWriter, as_seen
+from tests.collect.exporters import free_port
 
 from meterhall.ingest.limits import ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
@@ -86,11 +87,6 @@ def wait_until(met):
     while not met():
         assert time.monotonic() < deadline, "the peer did not come so far"
         time.sleep(0.1)
-
-
-def free_port():
-    with http.server.HTTPServer(("127.0.0.1", 0), _Answer) as server:
-        return server.server_port
 
 
 @pytest.fixture(scope="module")

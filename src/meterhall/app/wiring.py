@@ -152,9 +152,8 @@ class CollectedTargets:
         self._collector = collector
 
     def active_targets(self, tenant: Tenant) -> Sequence[ActiveTarget]:
-        """The tenant's targets by workspace and instance."""
-        states = self._collector.targets(tenant)
-        return sorted(map(_active, states), key=lambda target: (target.scrape_pool, target.labels))
+        """The tenant's targets by workspace and instance, which is the collector's order."""
+        return [_active(state) for state in self._collector.targets(tenant)]
 
 
 def _active(state: TargetState) -> ActiveTarget:
@@ -164,9 +163,8 @@ def _active(state: TargetState) -> ActiveTarget:
         "job": target.job,
         "openmetrics_id": target.host_id,
     }
-    address = f"{target.address}:{target.port}"
     discovered = {
-        "__address__": address,
+        "__address__": f"{target.address}:{target.port}",
         "__metrics_path__": target.metrics_path,
         "__scheme__": "http",
         "job": target.job,
@@ -175,7 +173,7 @@ def _active(state: TargetState) -> ActiveTarget:
         labels=make_labels(labels),
         discovered_labels=make_labels(discovered),
         scrape_pool=target.job,
-        scrape_url=f"http://{address}{target.metrics_path}",
+        scrape_url=state.scrape_url,
         last_error=state.last_error,
         last_scrape_ms=state.last_scrape_ms,
         last_scrape_duration_s=state.last_duration_s,

@@ -26,11 +26,6 @@ def label_value(labels: Labels, name: str) -> str:
     return ""
 
 
-def without_name(labels: Labels) -> Labels:
-    """The same labels less the metric name."""
-    return tuple(pair for pair in labels if pair[0] != METRIC_NAME)
-
-
 def quote(text: str) -> str:
     """`text` as Go's strconv.Quote spells it, which is how Prometheus prints label values."""
     return '"' + "".join(_quoted_char(char) for char in text) + '"'
