@@ -31,7 +31,9 @@ class BlockSet:
         self._disk = disk
         self._file = ManifestFile(directory, disk)
         self._caches = Caches(
-            ByteCache(settings.page_cache_bytes), ByteCache(settings.index_cache_bytes)
+            ByteCache(settings.page_cache_bytes),
+            ByteCache(settings.index_cache_bytes),
+            ByteCache(settings.selection_cache_bytes),
         )
         self._lock = threading.Lock()
         self._manifest = self._load()
@@ -86,6 +88,7 @@ class BlockSet:
         for block in removed:
             self._caches.pages.drop(block.number)
             self._caches.indexes.drop(block.number)
+            self._caches.selections.drop(block.number)
             self._disk.unlink(block.path)
 
     def discard(self, numbers: Sequence[int]) -> None:

@@ -39,15 +39,15 @@ from meterhall.model.samples import (
 from meterhall.ports.series import NewestSample
 from meterhall.tsdb.cache import NotAtHand
 from meterhall.tsdb.group import Group, GroupView
-from meterhall.tsdb.head_reading import HeadReading
+from meterhall.tsdb.head_reading import HeadSource
 from meterhall.tsdb.index import HeadIndex
 from meterhall.tsdb.matching import match, match_few, values_among
 from meterhall.tsdb.merging import runs
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.refusals import duplicate
+from meterhall.tsdb.series_table import table_of
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.side import Slots
-from meterhall.tsdb.stacking import Bulk, Pick
 from meterhall.tsdb.wal import NO_TIME
 from meterhall.tsdb.wal_format import Definition, GroupRow
 
@@ -83,33 +83,6 @@ class Batch:
     forgotten: list[int] = field(default_factory=list)
     rows: list[GroupRow] = field(default_factory=list)
     time_max: int = NO_TIME
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HeadPart:
-    """Series of one group that a selection found."""
-
-    labels: Sequence[Labels]
-    view: GroupView
-
-    @property
-    def times_max(self) -> int:
-        """No series of the part can have more samples than this."""
-        return self.view.times_max
-
-    def read(self, pick: Slots) -> tuple[TimestampArray, ValueArray]:
-        """Samples of the series at these positions of `labels`."""
-        return self.view.read(pick)
-
-
-class HeadParts(list[HeadPart], Bulk):
-    """One tenant's parts: what is in raw rows alone is copied once."""
-
-    def reading(self, picks: Sequence[Pick]) -> HeadReading:
-        """Series of several clocks; a pick of part -1 has nothing here."""
-        return HeadReading(
-            [(self[part].view, places) if part >= 0 else None for part, places in picks]
-        )
 
 
 class TenantHead:
@@ -220,13 +193,14 @@ class TenantHead:
             self._drop(group, group.idle_slots(NO_TIME + 1))
         self._aliases.clear()
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> HeadParts:
-        """Series that pass and may have samples in the range, group by group."""
-        parts = HeadParts()
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> HeadSource:
+        """Series that pass and may have samples in the range, a clock a group."""
+        labels: list[list[Labels]] = []
+        views: list[GroupView] = []
         for group, recent in self._recent(matchers, start_ms, end_ms):
-            labels = self._labels(group, recent)
-            parts.append(HeadPart(labels, group.view(recent, start_ms, end_ms)))
-        return parts
+            labels.append(self._labels(group, recent))
+            views.append(group.view(recent, start_ms, end_ms))
+        return HeadSource(table_of(labels), views)
 
     def values(
         self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int
