@@ -44,7 +44,7 @@ from meterhall.tsdb.merging import Piece, clip, is_full, runs
 from meterhall.tsdb.newest import newest_present
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.pages import decode_page
-from meterhall.tsdb.series_table import SeriesTable, edges
+from meterhall.tsdb.series_table import SeriesTable, edges, table_bytes
 from meterhall.tsdb.stacking import Picks
 
 _log = structlog.get_logger()
@@ -52,8 +52,6 @@ _Numbers = NDArray[np.int64]
 
 # What a loaded index takes for each series with everything that hangs on it, roughly.
 _SERIES_BYTES = 600
-# What a table takes in the cache, and for each series in it.
-_TABLE_BYTES, _SELECTED_BYTES = 1024, 40
 # What a broken stream raises, from pcodec and from the readers of tables.
 _BROKEN = (DamagedError, OSError, ValueError, RuntimeError, IndexError, TypeError)
 
@@ -121,12 +119,14 @@ class Block:
         page: Page = self._caches.pages.at_hand((self.number, *key))
         return page.values
 
-    def selected(self, key: tuple[Owner, tuple[Matcher, ...]], find: Callable[[], BlockTable]) -> BlockTable:
+    def selected(
+        self, key: tuple[Owner, tuple[Matcher, ...]], find: Callable[[], BlockTable]
+    ) -> BlockTable:
         """The table of some matchers; `find` makes it where it is not known."""
 
         def load() -> tuple[BlockTable, int]:
             table = find()
-            return table, _TABLE_BYTES + _SELECTED_BYTES * len(table.numbers)
+            return table, table_bytes(table.series)
 
         found: BlockTable = self._caches.selections.get((self.number, *key), load)
         return found

@@ -54,7 +54,6 @@ class Clocks:
             found[inside] = low
         return found - self.offsets[clocks]
 
-
     def reaching(self, start_ms: int, end_ms: int) -> BoolArray:
         """Which clocks begin before the range ends, and end after it begins."""
         first, last = self.times[self.offsets[:-1]], self.times[self.offsets[1:] - 1]

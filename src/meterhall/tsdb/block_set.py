@@ -50,6 +50,11 @@ class BlockSet:
         """No group number from here on was ever used, as far as blocks know."""
         return self._manifest.next_group
 
+    @property
+    def selections(self) -> ByteCache:
+        """What selectors found lately, in blocks and elsewhere."""
+        return self._caches.selections
+
     def newest_ms(self) -> int:
         """No block holds a sample after this; NO_TIME where there is no block."""
         return self._newest_ms

@@ -15,6 +15,7 @@ from meterhall.tsdb.cache import NotAtHand
 from meterhall.tsdb.matching import Postings, match, values_among
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.selection import StoredSelection
+from meterhall.tsdb.series_table import SeriesTable, Union, table_bytes, united
 from meterhall.tsdb.stacking import Source
 from meterhall.tsdb.wal import NO_TIME
 
@@ -67,6 +68,18 @@ class History:
         """One source for each block that may hold samples of the range."""
         for here in self._parts(start_ms, end_ms):
             yield here.select(matchers, start_ms, end_ms)
+
+    def united(self, tables: Sequence[SeriesTable]) -> Union:
+        """The union of tables, made once for as long as these are the same."""
+
+        def load() -> tuple[Union, int]:
+            made = united(tables)
+            return made, table_bytes(made.table) + sum(map(table_bytes, tables))
+
+        if len(tables) == 1:
+            return united(tables)
+        found: Union = self.blocks.selections.get((self.tenant, *tables), load)
+        return found
 
     def newest(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int

@@ -28,7 +28,8 @@ class TenantReader:
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> StoredSelection:
         """Series that pass all matchers and may have samples in the range."""
         start_ms, end_ms = _int64(start_ms), _int64(end_ms)
-        return StoredSelection(self._sources(matchers, start_ms, end_ms), start_ms, end_ms)
+        sources = self._sources(matchers, start_ms, end_ms)
+        return StoredSelection(sources, start_ms, end_ms, self.history.united)
 
     def newest(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int

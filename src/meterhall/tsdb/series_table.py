@@ -14,6 +14,8 @@ from meterhall.model.labels import Labels
 
 Positions = NDArray[np.int64]
 
+_TABLE_BYTES, _SERIES_BYTES = 1024, 40
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeriesTable:
@@ -49,6 +51,11 @@ def table_of(groups: Sequence[Sequence[Labels]]) -> SeriesTable:
     """Series given clock by clock."""
     sizes = np.fromiter(map(len, groups), np.int64, len(groups))
     return SeriesTable([labels for group in groups for labels in group], edges(sizes))
+
+
+def table_bytes(table: SeriesTable) -> int:
+    """What a table takes in memory with the arrays that go with it, roughly; its labels are the index's."""
+    return _TABLE_BYTES + _SERIES_BYTES * len(table.labels)
 
 
 def edges(sizes: Positions) -> Positions:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from meterhall.model.samples import ABSENT_BITS, TimestampArray, ValueArray
 from meterhall.model.stack import PAD_MS, SeriesStack
