@@ -348,8 +348,12 @@ class Group:
         self._side.absorb(self._flushing, self.width)
 
     def idle_slots(self, before_ms: int) -> Slots:
-        """Slots without a sample in the head at or after `before_ms`, nor in the side buffer."""
-        used = self._last >= before_ms
+        """Slots without a sample in the head at or after `before_ms`, nor in the side buffer.
+
+        Rows that no flush has frozen are in no block, however old they are: the group was born after the
+        flush began. Their slots are not idle.
+        """
+        used = self._last >= min(before_ms, max(self._frozen_ms, NO_TIME + 1))
         self._side.mark_used(used)
         return np.flatnonzero(~used)
 

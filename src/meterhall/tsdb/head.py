@@ -167,6 +167,11 @@ class TenantHead:
                     self._append(batch, group, row.time_ms, columns, values)
         return batch
 
+    def holds_late(self, rows: Sequence[Row]) -> bool:
+        """Whether some series in the rows has a newer sample already. Takes `lock` itself."""
+        with self.lock:
+            return any(self._is_late(row) for row in rows)
+
     def define(self, definition: Definition) -> None:
         """Restores columns from the log. Wants the newest definition first; they may repeat."""
         group = self.groups.get(definition.group)
@@ -327,6 +332,15 @@ class TenantHead:
             batch.late_bytes += group.late_bytes - before
             batch.rows.append(_group_row(group.number, time_ms, columns, values))
             batch.time_max = max(batch.time_max, time_ms)
+
+    def _is_late(self, row: Row) -> bool:
+        for number, columns, _ in _split(row):
+            group = self.groups.get(number)
+            if group is not None:
+                slots = group.slots(columns)
+                if (group.last(slots[slots >= 0]) > row.time_ms).any():
+                    return True
+        return False
 
     def _judge(
         self, batch: Batch, group: Group, time_ms: int, columns: Slots, values: ValueArray

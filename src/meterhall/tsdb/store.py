@@ -59,7 +59,7 @@ class TenantWriter:
     def append(self, rows: Sequence[Row], *, any_age: bool = False) -> Appended:
         """Takes rows as one unit. Raises StoreUnavailable when it cannot be taken now."""
         if any_age:
-            self.backlog.check()
+            self.backlog.check(lambda: self.head.holds_late(rows))
         self.log.check()
         now_ms = self.clock.now_ms()
         with self.head.lock:
