@@ -103,6 +103,15 @@ def test_a_large_vector_comes_in_pieces():
     assert parsed[-1] == {"metric": {"i": str(count - 1)}, "value": [1, str(count - 1)]}
 
 
+@pytest.mark.parametrize("count", [0, 1, encode.SERIES_PER_PIECE, 2 * encode.SERIES_PER_PIECE + 1])
+def test_label_sets_come_in_pieces(count):
+    found = [(("__name__", "m"), ("i", f'{n}"')) for n in range(count)]
+    pieces = list(encode.encode_series(found, Notes(["w"])))
+    assert len(pieces) == -(-count // encode.SERIES_PER_PIECE) + 1
+    expected = {"status": "success", "data": [dict(each) for each in found], "warnings": ["w"]}
+    assert json.loads(b"".join(pieces)) == expected
+
+
 def test_annotations_stand_beside_data_and_are_capped():
     result = ScalarResult(4000, 2.0)
     body = b"".join(encode.encode_query(result, Notes()))

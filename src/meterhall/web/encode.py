@@ -65,6 +65,16 @@ def encode_data(data: object, notes: Notes | None = None) -> bytes:
     return b'{"status":"success","data":' + orjson.dumps(data) + annotations + b"}"
 
 
+def encode_series(found: Sequence[Labels], notes: Notes) -> Iterator[bytes]:
+    """The body of an answer of label sets, in pieces."""
+    opening = b'{"status":"success","data":['
+    for first in range(0, len(found), SERIES_PER_PIECE):
+        piece = found[first : first + SERIES_PER_PIECE]
+        yield opening + orjson.dumps([dict(labels) for labels in piece])[1:-1]
+        opening = b","
+    yield (b"]" if found else opening + b"]") + _annotations(notes) + b"}"
+
+
 def encode_error(error_type: str, text: str) -> bytes:
     """The body of a failure."""
     return orjson.dumps({"status": "error", "errorType": error_type, "error": text})
