@@ -149,6 +149,7 @@ class LimitsSection:
     """`[limits]`: ceilings of each project."""
 
     targets_per_host: int = _setting(5, parse_count, "Targets of one host over all its workspaces.")
+    agents_per_project: int = _setting(10_000, parse_count, "Agents that may enrol.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the collector works from: the targets that this server collects, and what became of them."""
+"""What collection works from: the targets of this server and those of agents, and what became of them."""
 
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -9,6 +9,7 @@ from meterhall.control import tables
 from meterhall.control.access import issue_tenant
 from meterhall.control.changes import ChangeWatcher
 from meterhall.control.context import Context
+from meterhall.control.hosts import Collect
 from meterhall.control.settings import ControlSettings
 from meterhall.model.target import FAIL_REASON_CHARS_MAX, ScrapeTarget, TargetReport
 
@@ -27,17 +28,21 @@ class Inventory:
 
     @property
     def changes(self) -> int:
-        """A number that moves whenever `scrape_targets` may answer differently.
+        """A number that moves whenever the targets may have changed.
 
         Costs nothing: poll it as often as you like. Other processes' changes move it within seconds.
         """
         return self._changes
 
     def scrape_targets(self, regions: Collection[str]) -> list[ScrapeTarget]:
-        """Targets in these regions that the server itself collects, in a stable order.
+        """Targets in these regions that the server itself collects, in a stable order."""
+        return self._targets("direct", regions)
 
-        Those on hosts with `collect` = direct, and this machine's own host metrics.
-        """
+    def agent_targets(self, regions: Collection[str]) -> list[ScrapeTarget]:
+        """Targets in these regions that the agents of their hosts collect, in a stable order."""
+        return self._targets("agent", regions)
+
+    def _targets(self, collect: Collect, regions: Collection[str]) -> list[ScrapeTarget]:
         query = (
             select(
                 _TARGETS.c.id,
@@ -54,10 +59,7 @@ class Inventory:
             )
             .join(_JOBS, _TARGETS.c.job_id == _JOBS.c.id)
             .join(_HOSTS, _TARGETS.c.host_id == _HOSTS.c.id)
-            .where(
-                _JOBS.c.region.in_(list(regions)),
-                or_(_HOSTS.c.collect == "direct", _TARGETS.c.builtin),
-            )
+            .where(_JOBS.c.region.in_(list(regions)), _HOSTS.c.collect == collect)
             .order_by(_TARGETS.c.seq)
         )
         with self._context.database.read() as connection:

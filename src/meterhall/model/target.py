@@ -8,9 +8,9 @@ from meterhall.model.tenant import Tenant
 
 @dataclass(frozen=True, slots=True)
 class ScrapeTarget:
-    """One target that the server itself collects. Everything a scrape needs, nothing more.
+    """One target, whoever collects it. Everything a scrape needs, nothing more.
 
-    `address` is the host's IP address or name, without port. `builtin` marks this machine's own
+    `address` is the host's IP address or name, without port. `builtin` marks the collecting machine's own
     host metrics, which are gathered in-process instead of fetched.
     """
 
