@@ -31,6 +31,8 @@ from meterhall.telemetry.metrics import REGISTRY
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.store import EmbeddedStore
 from meterhall.web.admin import create_admin
+from meterhall.web.agent.api import AgentApi, AgentSettings
+from meterhall.web.agent.enrolment import EnrolmentDesk, EnrolmentSettings
 from meterhall.web.asgi import create_app
 from meterhall.web.guide.app import create_guide
 from meterhall.web.prometheus.api import PrometheusApi
@@ -83,7 +85,9 @@ def open_service(settings: Settings) -> Iterator[Service]:
         guide_workers = ThreadPoolExecutor(_GUIDE_THREADS, thread_name_prefix="guide")
         stack.callback(guide_workers.shutdown)
         guide = create_guide(control, control.access, guide_workers)
-        public = create_app(guide, prometheus, secrets.token_hex(4))
+        desk = EnrolmentDesk(control.agents, guide_workers, clock, EnrolmentSettings())
+        agent = AgentApi(control.access, clock, desk, AgentSettings())
+        public = create_app(guide, prometheus, agent, secrets.token_hex(4))
         admin = create_admin(REGISTRY)
         yield Service(settings, control, collector, public, admin)
 

@@ -45,6 +45,12 @@ BLOCKS = Gauge("meterhall_blocks", "Immutable blocks on disk.", registry=REGISTR
 QUARANTINED = Counter(
     "meterhall_quarantined_pieces", "Damaged pieces of files set aside.", registry=REGISTRY
 )
+AGENT_REQUESTS = Counter(
+    "meterhall_agent_requests",
+    "Calls of agents, by call and status.",
+    ["call", "status"],
+    registry=REGISTRY,
+)
 GUIDE_REQUESTS = Counter(
     "meterhall_guide_requests",
     "Calls of the guide's REST API, by call and resultMessage.",
