@@ -12,6 +12,7 @@ from meterhall.control.keys import KeyDraft
 from meterhall.control.plane import Control
 from meterhall.control.targets import TargetDraft
 from meterhall.model.errors import ControlError, Forbidden, MeterhallError, Unauthorized
+from meterhall.model.target import ScrapeTarget
 from meterhall.model.tenant import Principal, Scope
 
 AGENT_ID = "6f9619ff-8b86-4d11-b42d-00c04fc964ff"
@@ -34,6 +35,11 @@ def enrolled(control: Control, project_id: str, enrolment: Enrolment = WEB) -> E
     return control.agents.enrol(principal_of(control, project_id, TOKEN), enrolment)
 
 
+def agent_targets(control: Control) -> list[ScrapeTarget]:
+    hosts = control.inventory.agent_hosts(["kr"])
+    return [target for host in hosts for target in host.targets]
+
+
 def test_an_agent_becomes_a_host_with_its_own_metrics(control: Control, project_id: str) -> None:
     made = enrolled(control, project_id)
     (host,) = control.hosts.list(project_id, "kr")
@@ -48,7 +54,7 @@ def test_an_agent_becomes_a_host_with_its_own_metrics(control: Control, project_
     assert (host.agent_version, host.silent_ms, made.region) == ("1.0", None, "kr")
     (job,) = control.jobs.list(project_id, "kr")
     assert (job.name, job.reserved_code) == ("@Linux", "LINUX")
-    (target,) = control.inventory.agent_targets(["kr"])
+    (target,) = agent_targets(control)
     assert (target.host_id, target.port, target.builtin) == (made.host_id, 9100, True)
     # The server itself must not take its own machine's metrics for the agent's.
     assert control.inventory.scrape_targets(["kr"]) == []
@@ -134,7 +140,7 @@ def test_one_agent_enrolling_many_times_at_once_has_one_host_and_one_key(
     }
     valid = [one for one in made if control.access.principal(one.key.secret) is not None]
     assert len(valid) == 1
-    assert len(control.inventory.agent_targets(["kr"])) == 1
+    assert len(agent_targets(control)) == 1
 
 
 def test_enrolling_again_keeps_the_host_and_revokes_the_old_key(
@@ -153,7 +159,7 @@ def test_enrolling_again_keeps_the_host_and_revokes_the_old_key(
         None,
         "1.1",
     )
-    assert len(control.inventory.agent_targets(["kr"])) == 1
+    assert len(agent_targets(control)) == 1
 
 
 def test_an_operators_host_is_taken_over_once(control: Control, project_id: str) -> None:
@@ -165,7 +171,7 @@ def test_an_operators_host_is_taken_over_once(control: Control, project_id: str)
     target = control.targets.create(ref, TargetDraft(waiting.host_id, 8080))
     first = enrolled(control, project_id)
     assert first.host_id == waiting.host_id
-    ours = [t.target_id for t in control.inventory.agent_targets(["kr"]) if not t.builtin]
+    ours = [t.target_id for t in agent_targets(control) if not t.builtin]
     assert ours == [target.target_id]
     second = enrolled(control, project_id, replace(WEB, agent_id=f"0{AGENT_ID[1:]}"))
     assert second.host_id not in {direct.host_id, far.host_id, waiting.host_id}
@@ -273,10 +279,10 @@ def test_a_project_has_a_bounded_number_of_agents(open_control) -> None:
 
 def test_silence_is_kept_and_forgotten(control: Control, project_id: str, clock) -> None:
     made = enrolled(control, project_id)
-    control.agents.note_silence({made.host_id: clock.ms, AGENT_ID: clock.ms})
+    control.inventory.note_silence({made.host_id: clock.ms, AGENT_ID: clock.ms})
     (host,) = control.hosts.list(project_id)
     assert host.silent_ms == clock.ms
-    control.agents.note_silence({made.host_id: None})
+    control.inventory.note_silence({made.host_id: None})
     (host,) = control.hosts.list(project_id)
     assert host.silent_ms is None
-    control.agents.note_silence({})
+    control.inventory.note_silence({})

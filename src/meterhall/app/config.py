@@ -145,6 +145,18 @@ class CollectSection:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentsSection:
+    """`[agents]`: the channel of hosts' agents."""
+
+    poll: DurationMs = _setting("5s", parse_duration_ms, "How often an agent asks for its targets.")
+    batch_bytes_max: int = _setting("4MiB", parse_bytes, "Largest report, as it comes.")
+    batch_decoded_bytes_max: int = _setting("32MiB", parse_bytes, "Largest report, decoded.")
+    shape_bytes_max: int = _setting(
+        "256MiB", parse_bytes, "Bytes of page shapes that are remembered; a project has half."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsSection:
     """`[limits]`: ceilings of each project."""
 
@@ -172,6 +184,7 @@ class Settings:
     database: DatabaseSection = field(default_factory=DatabaseSection)
     query: QuerySection = field(default_factory=QuerySection)
     collect: CollectSection = field(default_factory=CollectSection)
+    agents: AgentsSection = field(default_factory=AgentsSection)
     limits: LimitsSection = field(default_factory=LimitsSection)
     log: LogSection = field(default_factory=LogSection)
 

@@ -5,11 +5,10 @@ Enrolling again finds the same host; a host that an operator added by name and t
 is taken over rather than doubled.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from meterhall.control import fields, hosts, keys, reserved, tables
 from meterhall.control.context import Context
@@ -88,20 +87,6 @@ class Agents:
             return Enrolled(host_id, draft.region, key)
 
         return self._context.change_all(work)
-
-    def note_silence(self, since_ms: Mapping[str, int | None]) -> None:
-        """Keeps since when hosts' agents have not been heard; None for one that is heard again."""
-        # In one order, so that two servers on one database never wait for each other in a circle.
-        rows = [{"host": host, "since": since} for host, since in sorted(since_ms.items())]
-        note = (
-            update(_AGENTS)
-            .where(_AGENTS.c.host_id == bindparam("host"))
-            .values(silent_ms=bindparam("since"))
-        )
-        if rows:
-            self._context.database.write(
-                lambda connection: connection.execute(note, rows), topics=()
-            )
 
     def _admit(self, connection: Connection, principal: Principal) -> None:
         """Whether the key may enrol now; a token is spent. What the caller knew may be out of date."""

@@ -26,6 +26,22 @@ class ScrapeTarget:
     timeout_ms: int
     builtin: bool = False
 
+    @property
+    def series_identity(self) -> tuple[object, ...]:
+        """What decides over the labels of its series: targets that agree in it write the same ones."""
+        return (self.tenant, self.job, self.host_id, self.host_name, self.port, self.builtin)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentHost:
+    """A host whose agent collects its targets. `heard_ms` is when it was last heard, as far as is kept."""
+
+    host_id: str
+    tenant: Tenant
+    heard_ms: int
+    is_silent: bool
+    targets: tuple[ScrapeTarget, ...]
+
 
 class MonitoringStatus(StrEnum):
     """`mntrnStatCd` of the contract; null until the first report."""

@@ -17,8 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from meterhall import __version__
 from meterhall.telemetry.metrics import HTTP_REQUESTS
 from meterhall.web.agent.api import PREFIX as AGENT
+from meterhall.web.errors import REQUEST_ID
 from meterhall.web.prometheus.api import PREFIX as PROMETHEUS
-from meterhall.web.prometheus.api import REQUEST_ID
 from meterhall.web.reply import NOSNIFF, TEXT, Headers, Reply, send_reply
 
 _GUIDE = "/v1.0"

@@ -5,9 +5,9 @@ Every answer tells the service's clock, also the refusals: an agent whose own cl
 
 from dataclasses import dataclass, field
 
-import structlog
 from starlette.types import Message, Receive, Scope, Send
 
+from meterhall.collect.fleet import Fleet, FleetHost
 from meterhall.model.errors import MeterhallError
 from meterhall.model.tenant import Principal
 from meterhall.ports.access import Access
@@ -15,17 +15,20 @@ from meterhall.ports.clock import Clock
 from meterhall.telemetry.metrics import AGENT_REQUESTS
 from meterhall.web.agent.enrolment import EnrolmentDesk
 from meterhall.web.agent.refusals import refusal, refusal_of
-from meterhall.web.auth import authenticate
-from meterhall.web.body import BodyReader, BodySettings, ClientGone, discard
+from meterhall.web.agent.reports import ReportDesk
+from meterhall.web.agent.targets import Handout
+from meterhall.web.auth import authenticate, require_scope
+from meterhall.web.body import BodyReader, BodySettings, discard
+from meterhall.web.errors import ClientGone, answered
 from meterhall.web.reply import CLOSE, JSON, NOSNIFF, Headers, Reply, send_reply
-from meterhall.wire.agent_calls import CLOCK_HEADER, ENROL_PATH
+from meterhall.wire.agent_calls import CLOCK_HEADER, ENROL_PATH, REPORTS_PATH, TARGETS_PATH
 
 PREFIX = "/agent"
 
-_log = structlog.get_logger()
-
 _CLOCK_HEADER = CLOCK_HEADER.lower().encode()
-_METHODS = {ENROL_PATH: "POST"}
+_METHODS = {ENROL_PATH: "POST", TARGETS_PATH: "GET", REPORTS_PATH: "POST"}
+_CALLS = {ENROL_PATH: "enrol", TARGETS_PATH: "targets", REPORTS_PATH: "reports"}
+_BACKFILL = (b"x-meterhall-backfill", b"1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +38,27 @@ class AgentSettings:
     bodies: BodySettings = field(default_factory=lambda: BodySettings(in_hand_bytes_max=64 << 20))
 
 
+@dataclass(frozen=True, slots=True)
+class AgentBackend:
+    """The service behind the channel."""
+
+    fleet: Fleet
+    enrolment: EnrolmentDesk
+    handout: Handout
+    reports: ReportDesk
+    clock: Clock
+
+
 class AgentApi:
     """Everything under /agent."""
 
-    def __init__(
-        self, access: Access, clock: Clock, enrolment: EnrolmentDesk, settings: AgentSettings
-    ) -> None:
+    def __init__(self, backend: AgentBackend, access: Access, settings: AgentSettings) -> None:
         self._access = access
-        self._clock = clock
-        self._enrolment = enrolment
+        self._clock = backend.clock
+        self._fleet = backend.fleet
+        self._enrolment = backend.enrolment
+        self._handout = backend.handout
+        self._reports = backend.reports
         self._bodies = BodyReader(settings.bodies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,15 +66,11 @@ class AgentApi:
         path: str = scope["path"]
         incoming = _Incoming(receive)
         try:
-            reply = await self._answer(path, scope, incoming)
+            reply = await answered(self._answer(path, scope, incoming), scope)
         except ClientGone:
             return
         except MeterhallError as error:
             reply = refusal_of(error)
-        except Exception:  # noqa: BLE001 - a bug costs its own request; the log has it
-            request_id = str(scope.get("state", {}).get("request_id", ""))
-            _log.exception("agent call failed", path=path, request_id=request_id)
-            reply = refusal(500, f"internal error; the log has it under request id {request_id}")
         if scope["method"] == "POST" and not incoming.complete and not await discard(incoming):
             reply.headers.append(CLOSE)
         AGENT_REQUESTS.labels(_CALLS.get(path, "other"), str(reply.status)).inc()
@@ -74,8 +85,16 @@ class AgentApi:
             reply = refusal(405, f"allowed on this path: {method}")
             reply.headers.append((b"allow", method.encode()))
             return reply
-        principal = authenticate(scope["headers"], self._access)
-        return await self._enrol(principal, scope["headers"], receive)
+        headers: Headers = scope["headers"]
+        principal = authenticate(headers, self._access)
+        if path == ENROL_PATH:
+            return await self._enrol(principal, headers, receive)
+        require_scope(principal, "agent")
+        assert principal.host_id is not None, "bug: an agent's key without a host"
+        host = self._fleet.hear(principal.host_id)
+        if path == TARGETS_PATH:
+            return self._handout.reply(host, headers)
+        return await self._report(host, headers, receive)
 
     async def _enrol(self, principal: Principal, headers: Headers, receive: Receive) -> Reply:
         self._enrolment.admit(principal)
@@ -85,8 +104,15 @@ class AgentApi:
         finally:
             self._bodies.release(body)
 
-
-_CALLS = {ENROL_PATH: "enrol"}
+    async def _report(self, host: FleetHost, headers: Headers, receive: Receive) -> Reply:
+        filling = _BACKFILL in headers
+        with self._reports.gate(filling=filling).place(host.host.host_id):
+            body = await self._bodies.read(headers, receive, self._reports.body_bytes_max)
+            try:
+                answer = await self._reports.store(host, body, filling=filling)
+            finally:
+                self._bodies.release(body)
+        return Reply(200, [JSON, NOSNIFF], answer)
 
 
 class _Incoming:
