@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar
 import structlog
 
 from meterhall.collect.addresses import Reach
+from meterhall.collect.complaints import Complaints
 from meterhall.collect.fetch import Fetcher, FetchSettings
 from meterhall.collect.reports import Reports
 from meterhall.collect.targetloop import Means, Session, TargetLoop, TargetState
@@ -90,7 +91,7 @@ class Collector(Generic[Target]):
         self._reach = reach
         self._settings = settings
         self._reports = Reports(settings.report_refresh_s)
-        self._complaints = _Complaints(settings.complaint_interval_s, collaborators.clock)
+        self._complaints = Complaints(settings.complaint_interval_s, collaborators.clock)
         self._running: dict[str, tuple[TargetLoop, asyncio.Task[None]]] = {}
         # Whoever adds a target wants to see at once whether it works; the targets that are there at the
         # start wait for their ticks, or a restart would be a burst.
@@ -150,9 +151,7 @@ class Collector(Generic[Target]):
 
     def store_unavailable(self, target: Endpoint, error: Exception) -> None:
         """A collection could not be stored; the next tick tries again."""
-        self._complaints.say(
-            "store unavailable, collections are lost", error, target=target.target_id
-        )
+        self._complaints.say("collections cannot be stored", error, target=target.target_id)
 
     # Following the inventory.
 
@@ -232,31 +231,6 @@ class Collector(Generic[Target]):
 
     async def _on_control(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._control_worker, call)
-
-
-class _Complaints:
-    """Says the same thing at most once a minute, with how often it happened meanwhile."""
-
-    def __init__(self, interval_s: float, clock: Clock) -> None:
-        self._interval_s = interval_s
-        self._clock = clock
-        self._said_s: dict[str, float] = {}
-        self._unsaid: dict[str, int] = {}
-
-    def say(self, event: str, error: Exception, **fields: str) -> None:
-        now_s = self._clock.monotonic()
-        said_s = self._said_s.get(event)
-        if said_s is not None and now_s - said_s < self._interval_s:
-            self._unsaid[event] = self._unsaid.get(event, 0) + 1
-            return
-        self._said_s[event] = now_s
-        log.warning(
-            event,
-            error=str(error),
-            kind=type(error).__name__,
-            repeated=self._unsaid.pop(event, 0),
-            **fields,
-        )
 
 
 def _job_and_instance(state: TargetState) -> tuple[str, str, int, str]:

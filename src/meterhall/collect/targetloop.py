@@ -42,13 +42,15 @@ class Committed(Protocol):
 
 
 class Session(Protocol):
-    """The part of `ingest.scrape.ScrapeSession` that collection needs. Called on worker threads."""
+    """Where a target's pages go: `ingest.scrape.ScrapeSession`, or an agent's spool. Called on worker threads."""
 
     def commit_page(
         self, body: bytes, content_type: str, start_ms: int, duration_s: float
     ) -> Committed: ...
 
-    def commit_failure(self, start_ms: int, duration_s: float) -> Committed: ...
+    def commit_failure(
+        self, start_ms: int, duration_s: float, failure: Failure, /
+    ) -> Committed: ...
 
     def end(self, time_ms: int) -> Committed: ...
 
@@ -216,7 +218,7 @@ class TargetLoop:
 
     def _commit(self, outcome: Page | Failure, start_ms: int, duration_s: float) -> Committed:
         if isinstance(outcome, Failure):
-            return self._session.commit_failure(start_ms, duration_s)
+            return self._session.commit_failure(start_ms, duration_s, outcome)
         return self._session.commit_page(outcome.body, outcome.content_type, start_ms, duration_s)
 
     @asynccontextmanager
