@@ -30,16 +30,22 @@ def create_fleet(
     catalog: MetadataCatalog,
     clock: Clock,
 ) -> Fleet:
-    """The fleet. Its sessions have the back-fill right: after a restart nobody knows what was newest."""
+    """The fleet."""
     limits = ScrapeLimits(samples_max=settings.collect.samples_max)
 
-    def opening(catalog: MetadataCatalog) -> Callable[[ScrapeTarget], ScrapeSession]:
-        return lambda target: ScrapeSession(
-            target, BackfillWriter(writer(target.tenant)), catalog, limits
-        )
+    def session(
+        target: ScrapeTarget, catalog: MetadataCatalog, appends: int | None
+    ) -> ScrapeSession:
+        tenant_writer = BackfillWriter(writer(target.tenant), appends)
+        return ScrapeSession(target, tenant_writer, catalog, limits)
 
     # What a page of the past declared is nobody's business: a catalog that is never read.
-    sessions = Sessions(live=opening(catalog), filling=opening(MetadataCatalog()))
+    unread = MetadataCatalog()
+    sessions = Sessions(
+        # After a restart nobody knows what a target's newest scrape was, until it has sent one.
+        live=lambda target: session(target, catalog, 1),
+        filling=lambda target: session(target, unread, None),
+    )
     fleet_settings = FleetSettings(poll_s=settings.agents.poll / 1000)
     return Fleet(settings.server.regions, control.inventory, sessions, clock, fleet_settings)
 

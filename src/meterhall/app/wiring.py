@@ -50,7 +50,7 @@ class Service:
 
     settings: Settings
     control: Control
-    collector: Collector
+    collector: Collector[ScrapeTarget]
     fleet: Fleet
     public: ASGIApp
     admin: ASGIApp
@@ -133,7 +133,7 @@ def _collector(
     control: Control,
     store: EmbeddedStore,
     catalog: MetadataCatalog,
-) -> Collector:
+) -> Collector[ScrapeTarget]:
     limits = ScrapeLimits(samples_max=settings.collect.samples_max)
 
     def open_session(target: ScrapeTarget) -> ScrapeSession:
@@ -157,7 +157,7 @@ def _collector(
 class CollectedTargets:
     """All targets as `/api/v1/targets` wants them: web.prometheus.call.TargetSource."""
 
-    def __init__(self, collector: Collector, fleet: Fleet) -> None:
+    def __init__(self, collector: Collector[ScrapeTarget], fleet: Fleet) -> None:
         self._collector = collector
         self._fleet = fleet
 

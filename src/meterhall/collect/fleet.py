@@ -15,7 +15,8 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from meterhall.collect.following import Complaints, FollowSettings, follow, guarded
+from meterhall.collect.complaints import Complaints
+from meterhall.collect.following import FollowSettings, follow, guarded
 from meterhall.collect.lane import Lane, Reported, Sessions, Taken
 from meterhall.collect.reports import ReportKeeper
 from meterhall.collect.targetloop import TargetState, by_job_and_instance

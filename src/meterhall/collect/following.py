@@ -4,11 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import structlog
-
+from meterhall.collect.complaints import Complaints
 from meterhall.ports.clock import Clock
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,32 +14,6 @@ class FollowSettings:
 
     poll_s: float = 1.0
     refresh_s: float = 30.0
-
-
-class Complaints:
-    """Says the same thing at most once a minute, with how often it happened meanwhile."""
-
-    def __init__(self, interval_s: float, clock: Clock) -> None:
-        self._interval_s = interval_s
-        self._clock = clock
-        self._said_s: dict[str, float] = {}
-        self._unsaid: dict[str, int] = {}
-
-    def say(self, event: str, error: Exception, **fields: str) -> None:
-        """Logs a warning, or counts it for the next one."""
-        now_s = self._clock.monotonic()
-        said_s = self._said_s.get(event)
-        if said_s is not None and now_s - said_s < self._interval_s:
-            self._unsaid[event] = self._unsaid.get(event, 0) + 1
-            return
-        self._said_s[event] = now_s
-        log.warning(
-            event,
-            error=str(error),
-            kind=type(error).__name__,
-            repeated=self._unsaid.pop(event, 0),
-            **fields,
-        )
 
 
 async def guarded(

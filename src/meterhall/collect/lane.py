@@ -63,6 +63,7 @@ class Lane:
 
     def __init__(self, target: ScrapeTarget, sessions: Sessions) -> None:
         self.state = TargetState(target, "unknown", None, 0.0, "")
+        self._target = target
         self.stopped = False
         self._sessions = sessions
         self._live: ScrapeSession | None = None
@@ -74,7 +75,7 @@ class Lane:
     @property
     def target(self) -> ScrapeTarget:
         """What is collected."""
-        return self.state.target
+        return self._target
 
     @property
     def is_filling(self) -> bool:
@@ -83,6 +84,7 @@ class Lane:
 
     def retarget(self, target: ScrapeTarget) -> None:
         """Pace, path or address changed, but not the series."""
+        self._target = target
         self.state = replace(self.state, target=target)
 
     def knows(self, time_ms: int) -> bool:

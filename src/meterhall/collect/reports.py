@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from meterhall.collect.following import Complaints, guarded
+from meterhall.collect.complaints import Complaints
+from meterhall.collect.following import guarded
 from meterhall.model.target import MonitoringStatus, TargetReport
 from meterhall.ports.clock import Clock
 

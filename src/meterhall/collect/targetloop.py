@@ -19,7 +19,7 @@ from meterhall.collect.addresses import AddressRefused, target_url
 from meterhall.collect.fetch import Failure, FailureKind, Fetcher, Page
 from meterhall.collect.schedule import Pace, Tick
 from meterhall.model.errors import ExpositionError, Overloaded, StoreError, TooLarge
-from meterhall.model.target import ScrapeTarget, TargetReport
+from meterhall.model.target import Endpoint, TargetReport
 from meterhall.ports.clock import Clock
 from meterhall.telemetry.metrics import SCRAPE_LATE_SECONDS, SCRAPE_SECONDS, SCRAPES
 
@@ -42,13 +42,15 @@ class Committed(Protocol):
 
 
 class Session(Protocol):
-    """The part of `ingest.scrape.ScrapeSession` that collection needs. Called on worker threads."""
+    """Where a target's pages go: `ingest.scrape.ScrapeSession`, or an agent's spool. Called on worker threads."""
 
     def commit_page(
         self, body: bytes, content_type: str, start_ms: int, duration_s: float
     ) -> Committed: ...
 
-    def commit_failure(self, start_ms: int, duration_s: float) -> Committed: ...
+    def commit_failure(
+        self, start_ms: int, duration_s: float, failure: Failure, /
+    ) -> Committed: ...
 
     def end(self, time_ms: int) -> Committed: ...
 
@@ -58,14 +60,14 @@ class Journal(Protocol):
 
     def collected(self, report: TargetReport) -> None: ...
 
-    def store_unavailable(self, target: ScrapeTarget, error: Exception) -> None: ...
+    def store_unavailable(self, target: Endpoint, error: Exception) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class TargetState:
     """A target and its newest collection, for /api/v1/targets. `last_scrape_ms` is None before it."""
 
-    target: ScrapeTarget
+    target: Endpoint
     health: Health
     last_scrape_ms: int | None
     last_duration_s: float
@@ -117,7 +119,7 @@ class TargetLoop:
 
     def __init__(
         self,
-        target: ScrapeTarget,
+        target: Endpoint,
         session: Session,
         means: Means,
         before: TargetState | None = None,
@@ -131,7 +133,7 @@ class TargetLoop:
         self.state = replace(before, target=target)
 
     @property
-    def target(self) -> ScrapeTarget:
+    def target(self) -> Endpoint:
         """What is collected."""
         return self.state.target
 
@@ -222,7 +224,7 @@ class TargetLoop:
 
     def _commit(self, outcome: Page | Failure, start_ms: int, duration_s: float) -> Committed:
         if isinstance(outcome, Failure):
-            return self._session.commit_failure(start_ms, duration_s)
+            return self._session.commit_failure(start_ms, duration_s, outcome)
         return self._session.commit_page(outcome.body, outcome.content_type, start_ms, duration_s)
 
     @asynccontextmanager

@@ -145,8 +145,10 @@ class ScrapeSession:
         self._catalog.scraped(self._target.tenant, self._target.target_id, page.shape.declared)
         return Committed(accepted, refused, None, durable, len(page.values), added)
 
-    def commit_failure(self, start_ms: int, duration_s: float) -> Committed:
-        """There was no page to take: the fetch failed."""
+    def commit_failure(
+        self, start_ms: int, duration_s: float, _failure: object = None
+    ) -> Committed:
+        """There was no page to take. Why does not matter here: samples only say that the target is down."""
         return self._commit_fault(start_ms, duration_s, None)
 
     def end(self, time_ms: int) -> Committed:

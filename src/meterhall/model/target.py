@@ -1,21 +1,20 @@
 """Collection targets as the scraper sees them, and what becomes of a collection."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from meterhall.model.tenant import Tenant
 
 
 @dataclass(frozen=True, slots=True)
-class ScrapeTarget:
-    """One target, whoever collects it. Everything a scrape needs, nothing more.
+class Endpoint:
+    """One target without whose it is: what fetching it takes, and all that a host's agent knows.
 
     `address` is the host's IP address or name, without port. `builtin` marks the collecting machine's own
     host metrics, which are gathered in-process instead of fetched.
     """
 
     target_id: str
-    tenant: Tenant
     job: str
     host_id: str
     host_name: str
@@ -28,8 +27,15 @@ class ScrapeTarget:
 
     @property
     def series_identity(self) -> tuple[object, ...]:
-        """What decides over the labels of its series: targets that agree in it write the same ones."""
-        return (self.tenant, self.job, self.host_id, self.host_name, self.port, self.builtin)
+        """What decides over its series' labels, beside whose it is, which never changes."""
+        return (self.job, self.host_id, self.host_name, self.port, self.builtin)
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeTarget(Endpoint):
+    """One target of a tenant, whoever collects it."""
+
+    tenant: Tenant = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
