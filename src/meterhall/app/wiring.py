@@ -49,6 +49,7 @@ class Service:
     """What runs on the event loop, and what starts it."""
 
     settings: Settings
+    store: EmbeddedStore
     control: Control
     collector: Collector[ScrapeTarget]
     fleet: Fleet
@@ -94,7 +95,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
         agent = AgentApi(channel, control.access, AgentSettings())
         public = create_app(guide, prometheus, agent, secrets.token_hex(4))
         admin = create_admin(REGISTRY)
-        yield Service(settings, control, collector, fleet, public, admin)
+        yield Service(settings, store, control, collector, fleet, public, admin)
 
 
 def _store(settings: Settings, clock: SystemClock) -> EmbeddedStore:

@@ -210,7 +210,8 @@ def values_of(joined: bytes, count: int) -> ValueArray | None:
     float() would one by one. A NaN, which summaries without observations are full of, goes as null. JSON
     takes -0 for the integer 0, so that goes the slow way.
     """
-    if joined.count(b",") != count - 1:
+    if joined.count(b",") != count - 1 or not joined:
+        # A single word that is empty would look like no word at all.
         return None
     rest = joined.replace(b"NaN", b"")
     plain = not rest.translate(None, _NUMBER_BYTES)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.collect.clocks import ManualClock
-from tests.web.agent.conftest import AGENT_ID, Channel
+from tests.web.agent.conftest import AGENT_ID, AGENTS_MAX, Channel
 
 from meterhall.model.errors import Overloaded
 from meterhall.model.tenant import Principal
@@ -79,26 +79,10 @@ def test_other_keys_are_forbidden(channel: Channel, scopes: tuple[str, ...]) -> 
 
 
 def test_a_full_project_is_a_conflict(channel: Channel) -> None:
-    # Settings are frozen, but not the rows that they are compared with.
-    channel.enrol()
-    limit = channel.control.context.settings.agents_per_project_max
-    with channel.control.database.engine.begin() as connection:
-        connection.exec_driver_sql(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
-            "INSERT INTO keys (id, project_id, name, digest, scopes, created_ms) "
-            "SELECT i, ?, 'k', i, 'agent', 0 FROM n",
-            (limit, channel.project_id),
-        )
-        connection.exec_driver_sql(
-            "INSERT INTO hosts (id, project_id, region, name, address, os, collect, created_ms) "
-            "SELECT id, project_id, 'kr', 'h', 'h', 'linux', 'agent', 0 FROM keys WHERE name = 'k'"
-        )
-        connection.exec_driver_sql(
-            "INSERT INTO agents (project_id, agent_id, host_id, key_id, version, enrolled_ms) "
-            "SELECT project_id, id, id, id, '1', 0 FROM keys WHERE name = 'k'"
-        )
-    answer = channel.enrol(agentId=f"0{AGENT_ID[1:]}")
-    assert (answer.status, "most allowed" in answer.body["error"]) == (409, True)
+    key = channel.key("write")
+    answers = [channel.enrol(key, agentId=f"{n:08x}{AGENT_ID[8:]}") for n in range(AGENTS_MAX + 1)]
+    assert [answer.status for answer in answers] == [200] * AGENTS_MAX + [409]
+    assert "most allowed" in answers[-1].body["error"]
 
 
 def test_a_burst_is_paced(channel: Channel) -> None:
