@@ -59,7 +59,9 @@ class ServerSection:
         {}, parse_text_map, "Region = IANA time zone of its lstModYmdt; UTC where absent."
     )
     body_bytes_max: int = _setting("32MiB", parse_bytes, "Largest request body.")
-    connections_max: int = _setting(512, parse_count, "Most connections at once.")
+    connections_max: int = _setting(
+        4096, parse_count, "Most connections at once; each agent keeps one."
+    )
     shutdown_timeout: DurationMs = _setting(
         "8s", parse_duration_ms, "Longest wait for requests in hand at SIGTERM."
     )
