@@ -68,7 +68,7 @@ def test_hosts_of_one_system_share_its_workspace(
 ) -> None:
     for number in range(2):
         agent_id = f"{number}{AGENT_ID[1:]}"
-        enrolled(control, project_id, replace(WEB, agent_id=agent_id, os=os_name))  # type: ignore[arg-type]
+        enrolled(control, project_id, replace(WEB, agent_id=agent_id, os=os_name))
     (job,) = control.jobs.list(project_id, "kr")
     targets = control.targets.list(JobRef(project_id, job.job_id))
     assert (job.name, [target.port for target in targets]) == (job_name, [port, port])

@@ -69,7 +69,7 @@ class Channel:
         return issue_tenant("kr", self.project_id)
 
     def key(self, *scopes: str, lifetime_ms: int | None = None) -> str:
-        draft = KeyDraft("scoped", frozenset(scopes), lifetime_ms)  # type: ignore[arg-type]
+        draft = KeyDraft("scoped", frozenset(scopes), lifetime_ms)
         return self.control.keys.create(self.project_id, draft).secret
 
     def token(self) -> str:

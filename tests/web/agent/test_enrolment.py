@@ -113,7 +113,7 @@ def test_a_burst_is_paced(channel: Channel) -> None:
 def test_only_so_many_wait_for_the_database(channel: Channel) -> None:
     desk = EnrolmentDesk(
         channel.control.agents, None, ManualClock(), EnrolmentSettings(waiting_max=0)
-    )  # type: ignore[arg-type]
+    )
     with pytest.raises(Overloaded):
         desk.admit(Principal("ours", "key", frozenset({"write"})))
 
