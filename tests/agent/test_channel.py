@@ -51,7 +51,7 @@ def call(tmp_path, url, action=lambda channel: channel.report(EMPTY, backfill=Fa
         async with channel_to(tmp_path, url, **settings) as channel:
             try:
                 return await action(channel)
-            except Exception as error:
+            except channel_module.ChannelError as error:
                 return error
 
     return asyncio.run(scenario())

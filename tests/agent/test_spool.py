@@ -164,11 +164,11 @@ def test_a_disk_in_trouble_costs_only_what_it_refuses(opened, operation):
     # Enough of them to need a new segment.
     refused = []
     for number in range(10, 30):
-        try:
-            put(spool, whole(number))
-        except StoreUnavailable as error:
-            assert "No space left" in str(error)
+        failure = spool.append(whole(number), None).exception(10)
+        if failure is not None:
             refused.append(whole(number))
+            assert isinstance(failure, StoreUnavailable)
+            assert "No space left" in str(failure)
     assert refused
     disk.refused = None
     put(spool, whole(50))

@@ -18,11 +18,11 @@ def segment(pieces):
 
 
 def scrapes_in(data):
-    found = []
-    for frame in spool_format.frames(data):
-        if frame.kind == Kind.SCRAPE:
-            found.append(spool_format.read_scrape(frame.payload))
-    return found
+    return [
+        spool_format.read_scrape(frame.payload)
+        for frame in spool_format.frames(data)
+        if frame.kind == Kind.SCRAPE
+    ]
 
 
 def test_scrapes_and_shapes_come_back():

@@ -151,7 +151,9 @@ class Collector(Generic[Target]):
 
     def store_unavailable(self, target: Endpoint, error: Exception) -> None:
         """A collection could not be stored; the next tick tries again."""
-        self._complaints.say("collections cannot be stored", error, target=target.target_id)
+        self._complaints.say(
+            "store unavailable, collections cannot be kept", error, target=target.target_id
+        )
 
     # Following the inventory.
 
