@@ -126,7 +126,7 @@ def test_builtin_host_metrics(tmp_path):
 
 
 def test_targets_come_and_go_without_touching_the_others(tmp_path):
-    script, served = counting_exporter()
+    script, _ = counting_exporter()
 
     async def scenario():
         async with serving(script) as steady, serving(EXPORTER) as other:
