@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+import structlog
 from starlette.types import ASGIApp
 
 from meterhall.app.clock import SystemClock
@@ -17,6 +18,7 @@ from meterhall.collect.collector import Collaborators, Collector, CollectSetting
 from meterhall.collect.fetch import FetchSettings
 from meterhall.collect.hostmetrics.machine import HostMetrics
 from meterhall.collect.targetloop import TargetState
+from meterhall.compiled.loading import LOADER
 from meterhall.control.plane import Control
 from meterhall.ingest.limits import PushLimits, ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
@@ -36,6 +38,8 @@ from meterhall.web.guide.app import create_guide
 from meterhall.web.prometheus.api import PrometheusApi
 from meterhall.web.prometheus.call import ActiveTarget, Backend, PrometheusSettings
 from meterhall.web.prometheus.runner import RunnerSettings
+
+_LOG = structlog.get_logger()
 
 _GUIDE_THREADS = 4
 
@@ -58,6 +62,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
     Raises StoreLocked where another process serves this directory, ConfigError on a wrong setting.
     """
     clock = SystemClock()
+    LOADER.report = _without_kernels
     with ExitStack() as stack:
         store = _store(settings, clock)
         stack.callback(store.close)
@@ -86,6 +91,10 @@ def open_service(settings: Settings) -> Iterator[Service]:
         public = create_app(guide, prometheus, secrets.token_hex(4))
         admin = create_admin(REGISTRY)
         yield Service(settings, control, collector, public, admin)
+
+
+def _without_kernels(reason: str) -> None:
+    _LOG.warning("kernels.absent", reason=reason)
 
 
 def _store(settings: Settings, clock: SystemClock) -> EmbeddedStore:
