@@ -67,9 +67,9 @@ def _form(data: DataSet, hosts: NDArray[np.int64], series: NDArray[np.int64]) ->
     for host, index in zip(hosts.tolist(), series.tolist(), strict=True):
         pairs = data.labels(host, index).items()
         labels = b"".join(
-            _field(1, _field(1, name.encode()) + _field(2, value.encode())) for name, value in pairs
+            field(1, field(1, name.encode()) + field(2, value.encode())) for name, value in pairs
         )
-        request += _field(1, labels + _SAMPLE)
+        request += field(1, labels + _SAMPLE)
         ends.append(len(request))
     end = np.array(ends)[:, None]
     return _Form(
@@ -81,11 +81,11 @@ def _form(data: DataSet, hosts: NDArray[np.int64], series: NDArray[np.int64]) ->
     )
 
 
-def _field(number: int, content: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(content)) + content
+def field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + varint(len(content)) + content
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
     out = bytearray()
     while number > 127:
         out.append(number & 127 | 128)

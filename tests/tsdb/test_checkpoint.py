@@ -83,6 +83,23 @@ def test_a_start_finds_what_the_head_held(tmp_path):
     store.close()
 
 
+def test_a_back_fill_is_sealed_too(tmp_path):
+    store = opened(tmp_path, out_of_order_window_ms=10 * SPAN)
+    scrapes(store, BASE + 2 * SPAN, BASE + 2 * SPAN + 100)
+    scrapes(store, BASE, BASE + SPAN, gap=True)
+    expected = both(store)
+    before = sum(path.stat().st_size for _, path in segment_paths(tmp_path))
+    checkpointed(store)
+    ((_, path),) = segment_paths(tmp_path)
+    assert path.stat().st_size < before / 2
+    store = restarted(store, tmp_path, out_of_order_window_ms=10 * SPAN)
+    assert both(store) == expected
+    checkpointed(store)
+    store = restarted(store, tmp_path)
+    assert both(store) == expected
+    store.close()
+
+
 def test_judgement_is_the_same_after_it(tmp_path):
     store = filled(tmp_path, out_of_order_window_ms=SPAN)
     checkpointed(store)

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
-from meterhall.model.samples import ABSENT_BITS
+from meterhall.model.samples import ABSENT_BITS, ValueArray
 from meterhall.tsdb import filenames
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.group import GroupView
@@ -43,6 +44,8 @@ _PIECE_BYTES = 4 << 20
 # A log that has stopped to grow is worth a checkpoint from these bytes on, and from an eighth of the last one.
 _QUIET_BYTES = 1 << 20
 _QUIET_PART = 8
+# Late rows are sealed together while one cell in eight is filled on average.
+_SPARSE = 8
 
 
 class Checkpoint:
@@ -111,9 +114,9 @@ def _with_head(number: int, heads: Callable[[], Sequence[TenantHead]]) -> Iterat
         for group, view, columns in kept:
             for rows in _sealed(group, view, columns):
                 yield frame(Kind.SEALED, encode_sealed(rows))
-            late = [_listed(group, row, columns) for side in view.sides for row in side]
+            late = [row for side in view.sides for row in side]
             if late:
-                yield frame(Kind.SAMPLES, encode_samples(late))
+                yield _late(group, late, columns)
 
 
 def _sealed(group: int, view: GroupView, columns: Slots) -> Iterator[SealedRows]:
@@ -131,10 +134,25 @@ def _sealed(group: int, view: GroupView, columns: Slots) -> Iterator[SealedRows]
         yield SealedRows.of(group, view.raw_times, columns[: len(values)], values)
 
 
+def _late(group: int, late: Sequence[SideRow], columns: Slots) -> bytes:
+    """Late samples: sealed where they fill a fair share of their rows, as in a back-fill, else listed."""
+    filled = sum(_present(cells).sum() if isinstance(cells, np.ndarray) else 0 for _, cells in late)
+    if filled * _SPARSE >= len(late) * len(columns):
+        times, values = read_rows(late, np.arange(len(columns)))
+        rows = SealedRows.of(group, times, columns, np.ascontiguousarray(values))
+        return frame(Kind.SEALED, encode_sealed(rows))
+    return frame(Kind.SAMPLES, encode_samples([_listed(group, row, columns) for row in late]))
+
+
 def _listed(group: int, row: SideRow, columns: Slots) -> GroupRow:
     (time_ms,), values = read_rows([row], np.arange(len(columns)))
-    places = np.flatnonzero(values[:, 0].view(np.uint64) != ABSENT_BITS)
+    places = np.flatnonzero(_present(values[:, 0]))
     return GroupRow(group, int(time_ms), 0, columns[places].astype(np.uint32), values[places, 0])
+
+
+def _present(values: ValueArray) -> NDArray[np.bool_]:
+    present: NDArray[np.bool_] = values.view(np.uint64) != ABSENT_BITS
+    return present
 
 
 def _pieces(frames: Iterator[bytes]) -> Iterator[list[bytes]]:
