@@ -9,6 +9,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
+
+_log = structlog.get_logger()
+
 # Linux takes no more buffers than this in one writev.
 _BUFFERS_MAX = 1000
 _SECTOR_BYTES = 4096
@@ -58,6 +62,13 @@ class Disk:
     def unlink(self, path: Path) -> None:
         """Removes a file that may be gone already."""
         path.unlink(missing_ok=True)
+
+    def remove(self, path: Path) -> None:
+        """Removes a file that nobody counts on any more; where the disk refuses, a later start does it."""
+        try:
+            self.unlink(path)
+        except OSError as error:
+            _log.warning("disk.not_removed", file=path.name, reason=error.strerror)
 
     def sync_directory(self, path: Path) -> None:
         """Makes creations, renames and removals in a directory durable."""

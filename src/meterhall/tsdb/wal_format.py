@@ -233,7 +233,8 @@ def _may_be_torn(data: memoryview, position: int) -> bool:
         return True
     _, length, crc, kind = _FRAME.unpack_from(written)
     payload = written[FRAME_HEADER_BYTES:]
-    return length > len(payload) and _crc(len(payload), kind, payload) != crc
+    size = len(payload)
+    return bool(length > size and _crc(size, kind, payload) != crc)
 
 
 def _without_zero_sectors(data: memoryview, position: int) -> memoryview:
