@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import structlog
-from tests.tsdb.stores import NOW, TENANT, append, dump, open_store, series
+from tests.tsdb.stores import NOW, TENANT, Unsynced, append, dump, open_store, series
 
 from meterhall.model.samples import STALE, Row
 from meterhall.model.tenant import Tenant
 from meterhall.tsdb import verify
 from meterhall.tsdb.block_format import decode_footer
-from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.filenames import block_paths, segment_paths
 from meterhall.tsdb.wal_format import FRAME_HEADER_BYTES, Frame, Kind, frames
 
@@ -26,16 +25,6 @@ STEPS = 3
 TENANTS = (TENANT, Tenant("kr", "p2"))
 TORTURE = bool(os.environ.get("METERHALL_TORTURE"))
 STRIDE, AGAIN = (1, 1) if TORTURE else (7, 4)
-
-
-class Unsynced(Disk):
-    """Syncs nothing: no power is cut here."""
-
-    def sync(self, handle):
-        pass
-
-    def sync_directory(self, path):
-        pass
 
 
 @pytest.fixture
