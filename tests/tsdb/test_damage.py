@@ -24,7 +24,7 @@ SPAN = 1000
 STEPS = 3
 TENANTS = (TENANT, Tenant("kr", "p2"))
 TORTURE = bool(os.environ.get("METERHALL_TORTURE"))
-STRIDE, AGAIN = (1, 1) if TORTURE else (7, 4)
+STRIDE, AGAIN = (1, 1) if TORTURE else (13, 4)
 
 
 @pytest.fixture
