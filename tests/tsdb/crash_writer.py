@@ -75,6 +75,7 @@ def open_busy(directory, clock, **changes):
             "block_span_ms": 500,
             "merged_span_ms": 2000,
             "log_segment_bytes": 20_000,
+            "log_checkpoint_bytes": 10_000,
             "maintain_interval_s": 0.005,
             "out_of_order_window_ms": WINDOW_MS,
             "retention_ms": RETENTION_MS,

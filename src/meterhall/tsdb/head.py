@@ -49,7 +49,7 @@ from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.side import Slots
 from meterhall.tsdb.stacking import Bulk, Pick
 from meterhall.tsdb.wal import NO_TIME
-from meterhall.tsdb.wal_format import Definition, GroupRow
+from meterhall.tsdb.wal_format import Definition, GroupRow, SealedRows
 
 _COLUMN_BITS = 24
 _COLUMN_MASK = (1 << _COLUMN_BITS) - 1
@@ -87,7 +87,6 @@ class Batch:
     rejections: list[Rejection] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
     rows: list[GroupRow] = field(default_factory=list)
-    time_max: int = NO_TIME
     late_bytes: int = 0
 
 
@@ -225,9 +224,23 @@ class TenantHead:
             return True
         return self._replay_slowly(group, row, wide, slots)
 
+    def replay_sealed(self, rows: SealedRows) -> bool:
+        """The same for rows from a checkpoint, which stay sealed where nothing is in their way."""
+        group = self.groups.get(rows.group)
+        if group is None:
+            return False
+        living = rows.columns >= 0
+        slots = np.full(len(living), -1, np.int64)
+        slots[living] = group.slots(rows.columns[living])
+        if (slots[living] >= 0).all() and group.adopt(rows.times, slots, rows.pages):
+            return True
+        known = [self.replay(row) for row in rows.rows()]
+        return all(known)
+
     def forget_empty(self) -> None:
         """Drops series without samples, after replay."""
         for group in list(self.groups.values()):
+            group.learn_last()
             self._drop(group, group.idle_slots(NO_TIME + 1))
         self._aliases.clear()
 
@@ -313,7 +326,6 @@ class TenantHead:
             group.put(time_ms, slots, values)
             batch.late_bytes += group.late_bytes - before
             batch.rows.append(_group_row(group.number, time_ms, columns, values))
-            batch.time_max = max(batch.time_max, time_ms)
 
     def _is_late(self, row: Row) -> bool:
         for number, columns, _ in _split(row):
