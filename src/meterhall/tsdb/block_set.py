@@ -15,7 +15,7 @@ from meterhall.tsdb import filenames
 from meterhall.tsdb.block import Block, Caches
 from meterhall.tsdb.block_format import DamagedError
 from meterhall.tsdb.cache import ByteCache
-from meterhall.tsdb.disk import Disk
+from meterhall.tsdb.disk import Disk, NotDurableError
 from meterhall.tsdb.manifest import LogMark, Manifest, ManifestDamagedError, ManifestFile
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.wal import NO_TIME
@@ -89,7 +89,7 @@ class BlockSet:
             )
             try:
                 self._file.save(manifest)
-            except OSError:
+            except NotDurableError:
                 self._doubtful.update(added)
                 raise
             self._manifest = manifest

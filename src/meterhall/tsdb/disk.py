@@ -18,6 +18,10 @@ _BUFFERS_MAX = 1000
 _SECTOR_BYTES = 4096
 
 
+class NotDurableError(OSError):
+    """A file has its name, and nobody can say whether it still has it after a power cut."""
+
+
 class Disk:
     """The real file system. File handles are plain descriptors."""
 
@@ -100,7 +104,10 @@ class Disk:
             self.sync_directory(directory.resolve().parent)
 
     def publish(self, path: Path, temporary: Path, pieces: Sequence[bytes]) -> None:
-        """Writes a file aside, syncs it, names it, and syncs its directory."""
+        """Writes a file aside, syncs it, names it, and syncs its directory.
+
+        Raises NotDurableError where only the last failed, OSError where nothing has changed.
+        """
         try:
             handle = self.create(temporary)
             try:
@@ -113,7 +120,10 @@ class Disk:
             with contextlib.suppress(OSError):
                 self.unlink(temporary)
             raise
-        self.sync_directory(path.parent)
+        try:
+            self.sync_directory(path.parent)
+        except OSError as error:
+            raise NotDurableError(error.errno, error.strerror) from error
 
     def _salvage(self, path: Path) -> bytes:
         pieces = []
