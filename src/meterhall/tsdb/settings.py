@@ -33,6 +33,7 @@ class StoreSettings:
     late_bytes_max: int = 32 << 20
     page_cache_bytes: int = 128 << 20
     index_cache_bytes: int = 256 << 20
+    selection_cache_bytes: int = 32 << 20
     maintain_interval_s: float = 5.0
 
     def __post_init__(self) -> None:

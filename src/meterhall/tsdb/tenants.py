@@ -42,7 +42,11 @@ class TenantTable:
                 if not _IDENTIFIER.fullmatch(text):
                     raise BadInput(f"not an identifier: {text!r}")
             made = TenantHead(
-                tenant, self._settings, History(tenant, self._blocks), self.next_group
+                tenant,
+                self._settings,
+                History(tenant, self._blocks),
+                self.next_group,
+                self._blocks.selections,
             )
             with self._lock:
                 head = self._heads.setdefault(tenant, made)

@@ -9,15 +9,14 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-import structlog
 from starlette.types import Receive, Scope, Send
 
 from meterhall.model.errors import BadInput, MeterhallError
 from meterhall.ports.access import Access
 from meterhall.telemetry.metrics import QUERIES
 from meterhall.web.auth import authenticate, require_scope
-from meterhall.web.body import BodyReader, ClientGone, discard
-from meterhall.web.errors import Failure, Refused, failure_of, internal_failure
+from meterhall.web.body import BodyReader, discard
+from meterhall.web.errors import ClientGone, Failure, Refused, answered, failure_of
 from meterhall.web.prometheus import expressions, queries, series, status
 from meterhall.web.prometheus.call import Answer, Backend, Call
 from meterhall.web.prometheus.quick import QuickQueries
@@ -87,10 +86,6 @@ ENDPOINTS: Mapping[str, Endpoint] = {
 }
 
 REGION_HEADER = b"x-sysmon-region"
-# Where the outermost middleware leaves the id of the request, in the scope's `state`.
-REQUEST_ID = "request_id"
-
-_log = structlog.get_logger()
 
 _VARY = (b"vary", b"Origin, Accept-Encoding")
 _CORS: Headers = [
@@ -137,15 +132,11 @@ class PrometheusApi:
             await send_reply(send, Reply(204, []), extra)
             return
         try:
-            reply = await self._answer(scope, receive)
+            reply = await answered(self._answer(scope, receive), scope)
         except ClientGone:
             return
         except MeterhallError as error:
             reply = await _failed(error, scope, receive)
-        except Exception:  # noqa: BLE001 - a bug costs its own request; the log has it
-            request_id = str(scope.get("state", {}).get(REQUEST_ID, ""))
-            _log.exception("request failed", path=path, request_id=request_id)
-            reply = _refusal(internal_failure(request_id), headers)
         await send_reply(send, reply, extra)
         if reply.rest is not None:
             await _stream(reply.rest, receive, send)
@@ -179,7 +170,7 @@ class PrometheusApi:
         may_be_quick = handler is queries.query
 
         def work(ticket: Ticket[Reply]) -> Reply:
-            reply = json_reply(handler(self._backend, call.on(ticket)), gzip)
+            reply = json_reply(handler(self._backend, call.on(ticket)), gzip, ticket.check)
             if may_be_quick:
                 self._quick.learn(call)
             return reply
@@ -301,17 +292,23 @@ async def _probe(scope: Scope, send: Send) -> None:
 
 
 async def _stream(rest: Iterator[bytes], receive: Receive, send: Send) -> None:
-    """Sends the rest of a long answer; each piece is made on a thread when the one before is gone."""
+    """Sends the rest of a long answer; each piece is made on a thread while the one before is sent.
+
+    After the client's departure no other is begun.
+    """
     gone = asyncio.ensure_future(_until_gone(receive))
+    making = asyncio.ensure_future(asyncio.to_thread(next, rest, None))
     try:
-        while (piece := await asyncio.to_thread(next, rest, None)) is not None:
+        while (piece := await making) is not None:
             if gone.done():
                 return
+            making = asyncio.ensure_future(asyncio.to_thread(next, rest, None))
             if piece:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
     finally:
         gone.cancel()
+        making.cancel()
 
 
 async def _until_gone(receive: Receive) -> None:
