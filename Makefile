@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check fmt docs lock bench clean
+.PHONY: help run setup test torture check fmt docs lock bench clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -18,6 +18,11 @@ setup: $(VENV)/.run-stamp ## Install the locked run-time dependencies into .venv
 test: $(VENV)/.test-stamp ## Install what the tests need, then run the whole suite.
 	sh tests/system-packages.sh
 	$(BIN)/python -m pytest -q
+
+torture: $(VENV)/.test-stamp ## Kill, cut power, damage every byte, refuse every call: the long forms. Half an hour and more.
+	METERHALL_TORTURE=1 METERHALL_CRASH_ROUNDS=200 $(BIN)/python -m pytest -q -s --timeout 7200 \
+		tests/tsdb/test_crash.py tests/tsdb/test_power_cut.py tests/tsdb/test_damage.py \
+		tests/tsdb/test_refusing_disk.py
 
 check: $(VENV)/.test-stamp ## Format, lint, types, import contracts.
 	$(BIN)/ruff format --check .

@@ -1,10 +1,12 @@
-"""The process that test_crash kills: appends without end and prints what it was promised.
+"""The process that test_crash kills: scrapes, remote writes, late samples and back-fill without end.
 
-Each line is `tenant group time value`, printed only after `durable` is done. Data time runs fast, so that
-flush, merge and truncation happen all the time.
+Each line that it prints is `kind number time`: the samples of that time are promised, for it is printed only after
+`durable` is done. All threads take their steps from one counter, and data time runs fast, so that flush, merge,
+retention and truncation happen all the time.
 """
 
 import itertools
+import os
 import sys
 import threading
 from pathlib import Path
@@ -12,68 +14,167 @@ from pathlib import Path
 import numpy as np
 import structlog
 from tests.tsdb.stores import NOW, open_store, series
+from tests.wire.write_request import body_of
 
+from meterhall.ingest.limits import PushLimits, ScrapeLimits
+from meterhall.ingest.metadata import MetadataCatalog
+from meterhall.ingest.push import PushReceiver
+from meterhall.ingest.scrape import ScrapeSession
+from meterhall.model.errors import StoreUnavailable
 from meterhall.model.samples import Row
+from meterhall.model.target import ScrapeTarget
 from meterhall.model.tenant import Tenant
 
-WIDTH = 5
-THREADS = 3
+WIDTH = 4
 STEP_MS = 10
+RETENTION_MS = 8000
+# Back-fill is older than the window, and than what a flush has cut; it lies between the other times.
+WINDOW_MS = 1000
+BACK_MS = 3005
+TENANTS = [Tenant("kr", "t0"), Tenant("kr", "t1")]
 
 
-def labels_of(group):
-    return [series("m", group=str(group), place=str(place)) for place in range(WIDTH)]
+def labels_of(kind, number):
+    return [series("m", kind=kind, number=str(number), place=str(place)) for place in range(WIDTH)]
 
 
-def open_busy(directory, **changes):
+def value_of(time_ms, place):
+    """What a sample must be: nothing else may ever be read."""
+    return float((time_ms - NOW) % 9973 + place)
+
+
+def vanished(time_ms, place):
+    """Whether a scraped page lacks the series."""
+    return (time_ms // STEP_MS + place) % 11 == 0
+
+
+class FastClock:
+    """As far as the steps have come."""
+
+    def __init__(self, first):
+        self._steps = itertools.count(first)
+        self._newest_ms = NOW
+
+    def step(self):
+        """The next time that nobody has used."""
+        self._newest_ms = NOW + STEP_MS * next(self._steps)
+        return self._newest_ms
+
+    def now_ms(self):
+        return self._newest_ms
+
+    def monotonic(self):
+        return 0.0
+
+
+def open_busy(directory, clock, **changes):
     return open_store(
         directory,
+        clock,
         **{
             "block_span_ms": 500,
             "merged_span_ms": 2000,
             "log_segment_bytes": 20_000,
             "log_checkpoint_bytes": 10_000,
             "maintain_interval_s": 0.005,
-            "ahead_ms_max": 2**50,
+            "out_of_order_window_ms": WINDOW_MS,
+            "retention_ms": RETENTION_MS,
+            "late_bytes_max": 30_000,
         }
         | changes,
     )
 
 
-def write(store, number, first):
-    """One tenant's scrapes, every seventh late, in lock step with the disk."""
-    tenant = Tenant("kr", f"t{number % 2}")
-    writer = store.writer(tenant)
-    clock = f"g{number}"
-    held = None
-    for step in itertools.count(first):
-        time_ms = NOW + STEP_MS * step
-        refs = writer.intern(clock, labels_of(number))
-        row = Row(time_ms, refs, np.arange(WIDTH) + float(step))
-        if step % 7 == 3:
-            held = row
+def promise(kind, number, *times):
+    """Tells the ledger."""
+    for time_ms in times:
+        os.write(1, f"{kind} {number} {time_ms}\n".encode())
+
+
+def row(writer, kind, number, time_ms):
+    refs = writer.intern(f"{kind}{number}", labels_of(kind, number))
+    return Row(time_ms, refs, value_of(time_ms, 0) + np.arange(WIDTH))
+
+
+def send(writer, kind, number, times, any_age=False):
+    """Appends all times as one unit and waits for the disk; interns again what the store has forgotten."""
+    while True:
+        try:
+            said = writer.append(
+                [row(writer, kind, number, time_ms) for time_ms in times], any_age=any_age
+            )
+        except StoreUnavailable:
             continue
-        rows = [row] if held is None else [row, Row(held.time_ms, refs, held.values)]
-        held = None
-        said = writer.append(rows)
-        while said.forgotten:
-            refs = writer.intern(clock, labels_of(number))
-            rows = [Row(each.time_ms, refs, each.values) for each in rows]
-            said = writer.append(rows)
         assert not said.rejections, said.rejections
-        said.durable.result()
-        for each in rows:
-            line = f"{tenant.project} {number} {each.time_ms} {each.values[0]:.0f}\n"
-            sys.stdout.write(line)
-            sys.stdout.flush()
+        if not said.forgotten:
+            said.durable.result()
+            promise(kind, number, *times)
+            return
+
+
+def scrape(store, clock):
+    """A target's pages, from which series vanish and come back."""
+    tenant = TENANTS[0]
+    target = ScrapeTarget(
+        "t", "web", "h", "s", "192.0.2.7", 9100, "/", 60_000, 10_000, tenant=tenant
+    )
+    session = ScrapeSession(target, store.writer(tenant), MetadataCatalog(), ScrapeLimits())
+    while True:
+        time_ms = clock.step()
+        lines = [
+            f'm{{kind="scrape",number="0",place="{place}"}} {value_of(time_ms, place)}\n'
+            for place in range(WIDTH)
+            if not vanished(time_ms, place)
+        ]
+        done = session.commit_page("".join(lines).encode(), "text/plain", time_ms, 0.1)
+        assert done.refused == {}, done.refused
+        done.durable.result()
+        promise("scrape", 0, time_ms)
+
+
+def push(store, clock):
+    """Remote-write requests of several samples a series."""
+    tenant = TENANTS[1]
+    receiver = PushReceiver(store.writer, MetadataCatalog(), PushLimits())
+    while True:
+        times = [clock.step() for _ in range(3)]
+        body = body_of(
+            (dict(labels), [(time_ms, value_of(time_ms, place)) for time_ms in times])
+            for place, labels in enumerate(labels_of("push", 0))
+        )
+        received = receiver.receive(tenant, body)
+        assert received.rejected == 0, received.reasons
+        received.durable.result()
+        promise("push", 0, *times)
+
+
+def late(store, clock):
+    """Samples in order, but every seventh, which comes a step late."""
+    writer = store.writer(TENANTS[0])
+    held = None
+    for turn in itertools.count():
+        time_ms = clock.step()
+        if turn % 7 == 3:
+            held = time_ms
+            continue
+        send(writer, "late", 0, [time_ms] if held is None else [time_ms, held])
+        held = None
+
+
+def back_fill(store, clock):
+    """Live samples, and beside each an old one; now and then a series that is born with old ones alone."""
+    writer = store.writer(TENANTS[1])
+    for turn in itertools.count():
+        time_ms = clock.step()
+        send(writer, "back", 0, [time_ms])
+        send(writer, "back", 0, [time_ms - BACK_MS], any_age=True)
+        if turn % 5 == 0:
+            send(writer, "born", time_ms - NOW, [time_ms - BACK_MS, time_ms - BACK_MS + 500])
 
 
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
-    opened = open_busy(Path(sys.argv[1]))
-    threads = [
-        threading.Thread(target=write, args=(opened, number, int(sys.argv[2])))
-        for number in range(THREADS)
-    ]
-    for thread in threads:
-        thread.start()
+    steps = FastClock(int(sys.argv[2]))
+    opened = open_busy(Path(sys.argv[1]), steps)
+    for work in (scrape, push, late, back_fill):
+        threading.Thread(target=work, args=(opened, steps)).start()

@@ -7,6 +7,7 @@ from meterhall.model.matcher import Matcher, MatchOp
 from meterhall.model.samples import ABSENT_BITS, rows_of
 from meterhall.model.stack import PAD_MS
 from meterhall.model.tenant import Tenant
+from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.store import EmbeddedStore
 
@@ -27,6 +28,16 @@ class StandingClock:
 
     def monotonic(self):
         return self.time_ms / 1000
+
+
+class Unsynced(Disk):
+    """Syncs nothing, for tests that open many stores and in which no power is cut."""
+
+    def sync(self, handle):
+        pass
+
+    def sync_directory(self, path):
+        pass
 
 
 def settings(**changes):

@@ -1,13 +1,17 @@
 """Blocks: exhaustive damage, reading back, tenants apart, what a query may cost."""
 
+import contextlib
+
 import numpy as np
 import pytest
-from tests.tsdb.stores import NOW, TENANT, dump, open_store, series
+from tests.tsdb.stores import NOW, TENANT, Unsynced, append, dump, open_store, series
 
 from meterhall.model.samples import STALE, Row
 from meterhall.model.tenant import Tenant
 from meterhall.telemetry.metrics import QUARANTINED
 from meterhall.tsdb import verify
+from meterhall.tsdb.block_format import DamagedError
+from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.filenames import block_paths
 
 OTHER = Tenant("kr", "p2")
@@ -32,7 +36,7 @@ def filled(directory, tenants=(TENANT, OTHER), wide=3, steps=12):
 
 
 def read_all(directory, tenants):
-    store = open_store(directory)
+    store = open_store(directory, disk=Unsynced())
     found = {tenant: dump(store, tenant) for tenant in tenants}
     store.close()
     return found
@@ -113,6 +117,59 @@ def test_a_missing_block_is_named_and_the_start_goes_on(tmp_path):
     (fault,) = verify.verify(tmp_path).faults
     assert "missing" in fault.reason
     assert read_all(tmp_path, expected) == {tenant: {} for tenant in expected}
+
+
+def test_a_block_that_cannot_be_opened_now_is_not_given_up(tmp_path):
+    expected = filled(tmp_path)
+    ((_, path),) = block_paths(tmp_path)
+    away = path.with_name("away")
+    path.rename(away)
+    path.symlink_to(path.name)
+    before = QUARANTINED._value.get()
+    store = open_store(tmp_path, block_span_ms=SPAN, merged_span_ms=SPAN)
+    assert QUARANTINED._value.get() == before + 1
+    late = append(store.writer(TENANT), series("m1", i="1"), (NOW + SPAN, 1.0))
+    assert late.accepted == 1
+    store.flush(NOW + 2 * SPAN)
+    store.close()
+    path.unlink()
+    away.rename(path)
+    found = read_all(tmp_path, expected)
+    del found[TENANT][series("m1", i="1")][NOW + SPAN]
+    assert found == expected
+
+
+class CorruptingDisk(Disk):
+    """Spoils the end of the n-th block that gets its name."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def rename(self, source, target):
+        super().rename(source, target)
+        if target.name == f"{self.number:010d}.block":
+            data = target.read_bytes()
+            target.write_bytes(data[:-200] + bytes(200))
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_block_that_does_not_read_back_replaces_nothing(tmp_path, number):
+    store = open_store(
+        tmp_path, disk=CorruptingDisk(number), block_span_ms=SPAN, merged_span_ms=2 * SPAN
+    )
+    first = NOW // (2 * SPAN) * 2 * SPAN
+    append(store.writer(TENANT), series("a"), *((first + 100 * step, step) for step in range(50)))
+    expected = dump(store)
+    with contextlib.suppress(DamagedError):
+        store.maintain()
+    assert dump(store) == expected
+    store.maintain()
+    assert dump(store) == expected
+    store.close()
+    assert verify.verify(tmp_path).faults == ()
+    store = open_store(tmp_path)
+    assert dump(store) == expected
+    store.close()
 
 
 def test_series_that_share_a_clock_in_blocks_and_head_come_as_one_matrix(tmp_path):

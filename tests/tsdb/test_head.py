@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from tests.tsdb.stores import NOW, TENANT, append, dump, open_store, series
+from tests.tsdb.stores import NOW, TENANT, StandingClock, append, dump, open_store, series
 
 from meterhall.model.errors import BadInput
 from meterhall.model.samples import (
@@ -131,6 +131,44 @@ def test_the_back_fill_right(tmp_path, sample, reason, flushed):
     store.close()
     store = open_store(tmp_path)
     assert dump(store) == {UP: bits}
+    store.close()
+
+
+def test_a_clock_that_jumps_ahead_and_back(tmp_path):
+    clock = StandingClock()
+    store = open_store(tmp_path, clock)
+    other = series("other")
+    held = {UP: {}, other: {}}
+
+    def send(labels, offset_ms, reason=None, **right):
+        time_ms = NOW + offset_ms
+        said = append(store.writer(TENANT), labels, (time_ms, 1.0), **right)
+        assert [each.reason for each in said.rejections] == ([reason] if reason else [])
+        if reason is None:
+            held[labels][time_ms] = 0x3FF0000000000000
+
+    send(UP, 0)
+    clock.time_ms = NOW + 3 * HOUR
+    send(UP, 3 * HOUR)
+    clock.time_ms = NOW + 60_000
+    send(UP, 3 * HOUR + 15_000, TOO_FAR_AHEAD)
+    send(UP, 60_000, OUT_OF_ORDER)
+    send(UP, 60_001, any_age=True)
+    send(other, 60_000)
+    clock.time_ms = NOW - DAY
+    send(UP, 90_000, TOO_FAR_AHEAD)
+    send(other, -DAY, OUT_OF_ORDER)
+    for _ in range(2):
+        assert dump(store) == held
+        store.maintain()
+        assert dump(store) == held
+        store.close()
+        store = open_store(tmp_path, clock)
+    clock.time_ms = NOW + 4 * HOUR
+    send(UP, 4 * HOUR)
+    send(UP, 2 * HOUR)
+    send(UP, 2 * HOUR - 1, OUT_OF_ORDER)
+    assert dump(store) == held
     store.close()
 
 

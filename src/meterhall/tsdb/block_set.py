@@ -15,7 +15,7 @@ from meterhall.tsdb import filenames
 from meterhall.tsdb.block import Block, Caches
 from meterhall.tsdb.block_format import DamagedError
 from meterhall.tsdb.cache import ByteCache
-from meterhall.tsdb.disk import Disk
+from meterhall.tsdb.disk import Disk, NotDurableError
 from meterhall.tsdb.manifest import LogMark, Manifest, ManifestDamagedError, ManifestFile
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.wal import NO_TIME
@@ -40,6 +40,8 @@ class BlockSet:
         self.blocks: tuple[Block, ...] = ()
         # Listed, and not to be read now (permission, too many open files): not served, not forgotten.
         self._unread: list[int] = []
+        # In a manifest that could not be made durable, and may be on disk for all we know.
+        self._doubtful: set[int] = set()
         self._replace(self._open(self._manifest.blocks))
 
     @property
@@ -92,19 +94,29 @@ class BlockSet:
                 max(old.next_group, next_group),
                 mark or old.mark,
             )
-            self._file.save(manifest)
+            try:
+                self._file.save(manifest)
+            except NotDurableError:
+                self._doubtful.update(added)
+                raise
             self._manifest = manifest
             self._replace(blocks)
+            doubtful, self._doubtful = self._doubtful.difference(manifest.blocks), set()
         for block in removed:
             self._caches.pages.drop(block.number)
             self._caches.indexes.drop(block.number)
             self._caches.selections.drop(block.number)
-            self._disk.unlink(block.path)
+            self._disk.remove(block.path)
+        self.discard(doubtful)
 
-    def discard(self, numbers: Sequence[int]) -> None:
-        """Removes files of blocks that were written and then not published."""
-        for number in numbers:
-            self._disk.unlink(self._path(number))
+    def discard(self, numbers: Collection[int]) -> None:
+        """Removes files of blocks that were written and then not published.
+
+        Those that a manifest on disk may list stay until a later manifest is durable: a start would take
+        that one for the truth, and their sources for orphans.
+        """
+        for number in set(numbers).difference(self._doubtful):
+            self._disk.remove(self._path(number))
 
     def _replace(self, blocks: Sequence[Block]) -> None:
         self.blocks = tuple(sorted(blocks, key=lambda block: block.footer.oldest_ms))
@@ -124,7 +136,7 @@ class BlockSet:
             # back; its samples are the same and are merged on reading.
             return Manifest(tuple(on_disk), following)
         for number in set(on_disk).difference(manifest.blocks):
-            self._disk.unlink(self._path(number))
+            self._disk.remove(self._path(number))
         return Manifest(
             manifest.blocks,
             max(manifest.next_block, following),

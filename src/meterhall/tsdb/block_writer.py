@@ -129,7 +129,7 @@ class BlockWriter:
 
     def __exit__(self, *_: object) -> None:
         self._disk.close(self._handle)
-        self._disk.unlink(self._temporary)
+        self._disk.remove(self._temporary)
 
     def _write_page(self, page: bytes) -> int:
         if self._offset == 0:

@@ -9,9 +9,17 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
+
+_log = structlog.get_logger()
+
 # Linux takes no more buffers than this in one writev.
 _BUFFERS_MAX = 1000
 _SECTOR_BYTES = 4096
+
+
+class NotDurableError(OSError):
+    """A file has its name, and nobody can say whether it still has it after a power cut."""
 
 
 class Disk:
@@ -59,6 +67,13 @@ class Disk:
         """Removes a file that may be gone already."""
         path.unlink(missing_ok=True)
 
+    def remove(self, path: Path) -> None:
+        """Removes a file that nobody counts on any more; where the disk refuses, a later start does it."""
+        try:
+            self.unlink(path)
+        except OSError as error:
+            _log.warning("disk.not_removed", file=path.name, reason=error.strerror)
+
     def sync_directory(self, path: Path) -> None:
         """Makes creations, renames and removals in a directory durable."""
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -89,7 +104,10 @@ class Disk:
             self.sync_directory(directory.resolve().parent)
 
     def publish(self, path: Path, temporary: Path, pieces: Sequence[bytes]) -> None:
-        """Writes a file aside, syncs it, names it, and syncs its directory."""
+        """Writes a file aside, syncs it, names it, and syncs its directory.
+
+        Raises NotDurableError where only the last failed, OSError where nothing has changed.
+        """
         try:
             handle = self.create(temporary)
             try:
@@ -102,7 +120,10 @@ class Disk:
             with contextlib.suppress(OSError):
                 self.unlink(temporary)
             raise
-        self.sync_directory(path.parent)
+        try:
+            self.sync_directory(path.parent)
+        except OSError as error:
+            raise NotDurableError(error.errno, error.strerror) from error
 
     def _salvage(self, path: Path) -> bytes:
         pieces = []

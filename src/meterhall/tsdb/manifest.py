@@ -61,7 +61,7 @@ class ManifestFile:
             raise ManifestDamagedError(str(error)) from error
 
     def save(self, manifest: Manifest) -> None:
-        """Replaces the manifest, durably. OSError leaves the old one."""
+        """Replaces the manifest, durably. Raises OSError; after NotDurableError either may be on disk."""
         body = msgspec.json.encode(manifest)
         path = self.directory / filenames.MANIFEST
         self.disk.publish(path, filenames.temporary(path), [_head(body), b"\n", body])

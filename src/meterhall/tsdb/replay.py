@@ -124,7 +124,7 @@ def _read_segment(result: Replayed, source: _Source, number: int, data: memoryvi
 
 def _damaged(source: _Source, data: memoryview, damage: Damage) -> None:
     """Cuts a torn tail; sets anything else aside."""
-    if damage.at_end and source.last:
+    if damage.torn and source.last:
         _log.warning(
             "wal.tail_cut", file=source.path.name, offset=damage.offset, bytes=damage.length
         )

@@ -15,8 +15,7 @@ class StoreSettings:
     multiple of it. `head_samples_max` starts a flush of what is flushable before its time;
     `late_bytes_max` does so for late samples alone, and twice of it makes back-fill wait.
     `log_checkpoint_bytes` is how far the log grows before what the head holds is written anew.
-    `log_pending_bytes_max` is how far appends may
-    run ahead of the disk before they wait.
+    `log_pending_bytes_max` is how far appends may run ahead of the disk before they wait.
     """
 
     retention_ms: int = 365 * _DAY_MS

@@ -130,7 +130,7 @@ class EmbeddedStore:
 
     def _open(self) -> None:
         for path in filenames.temporary_paths(self._directory):
-            self._disk.unlink(path)
+            self._disk.remove(path)
         self._blocks = BlockSet(self._directory, self._settings, self._disk)
         self._tenants = TenantTable(self._settings, self._blocks)
         replayed = replay(self._directory, self._disk)

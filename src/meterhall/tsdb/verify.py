@@ -97,7 +97,7 @@ def _segment_faults(disk: Disk, path: Path, number: int, newest: bool) -> Iterat
     if not header_is_sound(data, number) and not (newest and len(data) < SEGMENT_HEADER_BYTES):
         yield Fault(path.name, 0, "segment header is damaged")
     for piece in frames(data):
-        if isinstance(piece, Damage) and not (piece.at_end and newest):
+        if isinstance(piece, Damage) and not (piece.torn and newest):
             yield Fault(path.name, piece.offset, f"{piece.length} bytes are no sound frame")
 
 

@@ -94,6 +94,8 @@ class Log:
         self._open = _Open(Segment(max(number, number_min)))
         # Frames whose commit failed, and that must be on disk before anything new is.
         self._debt: list[bytes] = []
+        # Segments with half a batch at their end, and where their last sound byte ends.
+        self._ragged: dict[int, int] = {}
         self._next = _Batch()
         self._fault: str | None = None
         self._closing = False
@@ -210,6 +212,8 @@ class Log:
                 self._start_segment()
             if batch.reserve:
                 batch.reserved = self._leave_number()
+            if self._ragged:
+                self._trim()
         except OSError as error:
             self._failed(batch, str(error.strerror or error))
             return
@@ -257,12 +261,23 @@ class Log:
         segment.bytes += written
 
     def _undo(self, handle: int, size: int) -> None:
-        """Cuts a half-written batch away; where even that fails, the segment is left behind."""
+        """Cuts a half-written batch away; where even that fails, the segment is left behind for `_trim`."""
         try:
             self._disk.truncate(handle, size)
         except OSError:
+            self._ragged[self._open.segment.number] = size
             with contextlib.suppress(OSError):
                 self._start_segment()
+
+    def _trim(self) -> None:
+        """Cuts what `_undo` could not, so that nobody takes the rest of a failed write for damage."""
+        for number, size in list(self._ragged.items()):
+            path = self._directory / filenames.segment_name(number)
+            # One file that cannot be cut must not keep the log from going on: tried again next time.
+            with contextlib.suppress(OSError):
+                if path.exists():
+                    self._disk.cut(path, size)
+                del self._ragged[number]
 
     def _handle(self) -> int:
         """The open segment's descriptor; creates the file where it is not there yet."""

@@ -31,6 +31,8 @@ FRAME_MAGIC = b"\xa7MHf"
 # magic, payload length, CRC-32 of (length, kind, payload), kind
 _FRAME = struct.Struct("<4sIII")
 FRAME_HEADER_BYTES = _FRAME.size
+# What a disk writes as one.
+_SECTOR_BYTES = 512
 
 _DEFINE = struct.Struct("<qIIII")
 _SAMPLES = struct.Struct("<II")
@@ -65,11 +67,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Bytes that belong to no sound frame. `at_end` where no sound frame follows."""
+    """Bytes that belong to no sound frame. `torn` where they may be the beginning of a last write."""
 
     offset: int
     length: int
-    at_end: bool
+    torn: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,8 @@ def frames(data: memoryview) -> Iterator[Frame | Damage]:
             position += FRAME_HEADER_BYTES + len(found.payload)
             continue
         following = _next_frame(data, position + 1)
-        yield Damage(position, following - position, following == len(data))
+        torn = following == len(data) and _may_be_torn(data, position)
+        yield Damage(position, following - position, torn)
         position = following
 
 
@@ -298,6 +301,33 @@ def _frame_at(data: memoryview, position: int) -> Frame | None:
     if _crc(length, kind, payload) != crc:
         return None
     return Frame(position, kind, payload)
+
+
+def _may_be_torn(data: memoryview, position: int) -> bool:
+    """Whether the bytes up to the end are what a crash leaves of a write: its beginning, then zeros.
+
+    A frame that is all there and wrong is none; nor is one that is right but for its length.
+    """
+    written = _without_zero_sectors(data, position)
+    if written[: len(FRAME_MAGIC)] != FRAME_MAGIC[: len(written)]:
+        return False
+    if len(written) < FRAME_HEADER_BYTES:
+        return True
+    _, length, crc, kind = _FRAME.unpack_from(written)
+    payload = written[FRAME_HEADER_BYTES:]
+    size = len(payload)
+    return bool(length > size and _crc(size, kind, payload) != crc)
+
+
+def _without_zero_sectors(data: memoryview, position: int) -> memoryview:
+    """The bytes from `position` on, less whole sectors of zeros at the end: never written, after a power cut."""
+    end = len(data)
+    while end > position:
+        sector = max(position, (end - 1) // _SECTOR_BYTES * _SECTOR_BYTES)
+        if data[sector:end] != bytes(end - sector):
+            break
+        end = sector
+    return data[position:end]
 
 
 def _next_frame(data: memoryview, position: int) -> int:
