@@ -14,6 +14,7 @@ from meterhall.ports.clock import Clock
 from meterhall.telemetry.metrics import HEAD_SERIES
 from meterhall.tsdb.block_format import DamagedError
 from meterhall.tsdb.block_set import BlockSet
+from meterhall.tsdb.changes import ALL_TIME
 from meterhall.tsdb.compact import merge_blocks, plan
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.flush import Flush, flush_before
@@ -82,7 +83,9 @@ class Upkeep:
         """
         with self._turning:
             # First what gives space back, for the rest may need it.
-            drop_expired(self._blocks, self._clock.now_ms() - self._settings.retention_ms)
+            if drop_expired(self._blocks, self._clock.now_ms() - self._settings.retention_ms):
+                for head in tenants.heads():
+                    head.changes.note(ALL_TIME)
             HEAD_SERIES.set(sum(len(head.index) for head in tenants.heads()))
             end_ms = flush_before(tenants.heads(), self._settings)
             if self._flush_is_due(tenants.heads(), end_ms):
