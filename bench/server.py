@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -26,6 +27,7 @@ class Meterhall(System):
     name = "Meterhall"
     prefix = "/prometheus"
     write_path = "/prometheus/api/v1/write"
+    uncached = MappingProxyType({"nocache": "1"})
 
     def __init__(self, work: Path, interval: str = "8760h") -> None:
         super().__init__(work)

@@ -115,8 +115,9 @@ class QuerySection:
     cache: str = _setting(
         "on",
         parse_choice("on", "off"),
-        "Result cache of range queries. This version has none: both values answer alike.",
+        "Result cache of range queries: a refresh costs only its new steps. `nocache=1` in a request goes past it.",
     )
+    cache_bytes_max: int = _setting("64MiB", parse_bytes, "Largest size of the result cache.")
     enable_features: tuple[str, ...] = _setting(
         [],
         parse_choice("promql-experimental-functions", many=True),

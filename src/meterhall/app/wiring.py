@@ -41,6 +41,7 @@ from meterhall.web.asgi import create_app
 from meterhall.web.guide.app import create_guide
 from meterhall.web.prometheus.api import PrometheusApi
 from meterhall.web.prometheus.call import ActiveTarget, Backend, PrometheusSettings
+from meterhall.web.prometheus.result_cache import ResultCache
 from meterhall.web.prometheus.runner import RunnerSettings
 
 _LOG = structlog.get_logger()
@@ -89,6 +90,9 @@ def open_service(settings: Settings) -> Iterator[Service]:
             settings=_prometheus_settings(settings),
             targets=CollectedTargets(collector, fleet),
             started_ms=clock.now_ms(),
+            results=ResultCache(settings.query.cache_bytes_max)
+            if settings.query.cache == "on"
+            else None,
         )
         prometheus = PrometheusApi(backend, control.access)
         stack.callback(prometheus.close)

@@ -7,4 +7,4 @@ from meterhall.compiled.loading import LOADER
 reasons: list[str] = []
 LOADER.report = reasons.append
 LOADER.wait()
-sys.exit("\n".join(reasons))
+sys.exit("\n".join(reasons) or None)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from meterhall.model.tenant import Tenant
 from meterhall.ports.append import SampleWriter
+from meterhall.ports.changes import Changes
 from meterhall.ports.series import SeriesReader
 
 
@@ -33,6 +34,8 @@ class Store(Protocol):
     def reader(self, tenant: Tenant) -> SeriesReader: ...
 
     def writer(self, tenant: Tenant) -> SampleWriter: ...
+
+    def changes(self, tenant: Tenant) -> Changes: ...
 
     def head_stats(self, tenant: Tenant, limit: int) -> HeadStats: ...
 

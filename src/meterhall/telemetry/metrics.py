@@ -28,6 +28,12 @@ QUERIES = Counter("meterhall_queries", "Queries, by outcome.", ["outcome"], regi
 QUERY_SECONDS = Histogram(
     "meterhall_query_duration_seconds", "Parse, evaluation and encoding.", registry=REGISTRY
 )
+RANGE_STEPS = Counter(
+    "meterhall_range_query_steps",
+    "Steps of range queries that the result cache may keep, by whether they were kept or evaluated.",
+    ["origin"],
+    registry=REGISTRY,
+)
 HTTP_REQUESTS = Counter(
     "meterhall_http_requests", "Requests answered, by status class.", ["status"], registry=REGISTRY
 )

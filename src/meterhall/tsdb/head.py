@@ -38,6 +38,7 @@ from meterhall.model.samples import (
 )
 from meterhall.ports.series import NewestSample
 from meterhall.tsdb.cache import ByteCache, NotAtHand
+from meterhall.tsdb.changes import Changes
 from meterhall.tsdb.group import Group
 from meterhall.tsdb.head_reading import HeadSource
 from meterhall.tsdb.index import HeadIndex
@@ -115,6 +116,7 @@ class TenantHead:
         self.lock = threading.RLock()
         self.index = HeadIndex()
         self.groups: dict[int, Group] = {}
+        self.changes = Changes()
         self._settings = settings
         self._past = past
         self._next_group = next_group
@@ -164,6 +166,8 @@ class TenantHead:
                     batch.forgotten.extend((columns + (number << _COLUMN_BITS)).tolist())
                 else:
                     self._append(batch, group, row.time_ms, columns, values)
+        if batch.rows:
+            self.changes.note(min(row.time_ms for row in batch.rows))
         return batch
 
     def holds_late(self, rows: Sequence[Row]) -> bool:

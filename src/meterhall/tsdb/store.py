@@ -19,6 +19,7 @@ from meterhall.ports.store import HeadStats
 from meterhall.tsdb import filenames
 from meterhall.tsdb.backlog import Backlog
 from meterhall.tsdb.block_set import BlockSet
+from meterhall.tsdb.changes import Changes
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.history import History
@@ -100,6 +101,10 @@ class EmbeddedStore:
     def writer(self, tenant: Tenant) -> TenantWriter:
         """Raises BadInput for a tenant that the control plane cannot have issued."""
         return TenantWriter(self._head(tenant), self._wal, self._clock, self._upkeep.backlog)
+
+    def changes(self, tenant: Tenant) -> Changes:
+        """How far back the tenant's samples have changed."""
+        return self._head(tenant).changes
 
     def head_stats(self, tenant: Tenant, limit: int) -> HeadStats:
         """Counts over the tenant's recent series."""

@@ -15,6 +15,7 @@ from meterhall.telemetry.metrics import HEAD_SERIES
 from meterhall.tsdb.backlog import Backlog
 from meterhall.tsdb.block_format import DamagedError
 from meterhall.tsdb.block_set import BlockSet
+from meterhall.tsdb.changes import ALL_TIME
 from meterhall.tsdb.checkpoint import Checkpoint
 from meterhall.tsdb.compact import merge_blocks, plan
 from meterhall.tsdb.disk import Disk
@@ -87,7 +88,9 @@ class Upkeep:
         """
         with self._turning:
             # First what gives space back, for the rest may need it.
-            drop_expired(self._blocks, self._clock.now_ms() - self._settings.retention_ms)
+            if drop_expired(self._blocks, self._clock.now_ms() - self._settings.retention_ms):
+                for head in tenants.heads():
+                    head.changes.note(ALL_TIME)
             HEAD_SERIES.set(sum(len(head.index) for head in tenants.heads()))
             self._flush_what_is_due(tenants)
             while blocks := plan(self._blocks.blocks, self._settings, self._blocks.mark.time_ms):

@@ -17,6 +17,7 @@ from meterhall.promql.parser import parse_expr
 from meterhall.query.engine import Engine
 from meterhall.web.body import BodySettings
 from meterhall.web.prometheus.form import Form, read_form
+from meterhall.web.prometheus.result_cache import ResultCache
 from meterhall.web.prometheus.runner import RunnerSettings, Ticket
 from meterhall.web.reply import Headers
 
@@ -80,6 +81,7 @@ class Backend:
     settings: PrometheusSettings = field(default_factory=PrometheusSettings)
     targets: TargetSource | None = None
     started_ms: int = 0
+    results: ResultCache | None = None
 
     def parse(self, text: str) -> Expr:
         """The tree of an expression. Raises BadInput where it is too long, PromQLError.

@@ -20,6 +20,7 @@ from meterhall.telemetry.metrics import QUERY_SECONDS
 from meterhall.web.encode import Notes, encode_query, estimate_bytes
 from meterhall.web.prometheus import params
 from meterhall.web.prometheus.call import Answer, Backend, Call
+from meterhall.web.prometheus.result_cache import RangeQuestion
 
 TRUNCATED = "results truncated due to limit"
 
@@ -59,16 +60,22 @@ def query_range(backend: Backend, call: Call) -> Answer:
     text = form.first("query")
     expr = _parsed(backend, text, (start_ms, end_ms, step_ms), only_series=True)
     begun = backend.clock.monotonic()
-    result = backend.engine.range(
-        backend.store.reader(call.tenant),
-        expr,
-        text,
-        start_ms,
-        end_ms,
-        step_ms,
-        call.ticket.budget(timeout_s),
-        lookback_ms,
-    )
+    reader = backend.store.reader(call.tenant)
+    budget = call.ticket.budget(timeout_s)
+
+    def evaluate(first_ms: int, last_ms: int) -> QueryResult:
+        return backend.engine.range(
+            reader, expr, text, first_ms, last_ms, step_ms, budget, lookback_ms
+        )
+
+    # Statistics tell what evaluating took.
+    if backend.results is None or form.first("nocache") == "1" or form.first("stats"):
+        result = evaluate(start_ms, end_ms)
+    else:
+        key = (call.tenant, text, step_ms, lookback_ms)
+        question = RangeQuestion(key, backend.parse(text), start_ms, end_ms, step_ms)
+        changes = backend.store.changes(call.tenant)
+        result = backend.results.answer(question, changes, budget, evaluate)
     return _answer(backend, call, result, limit, begun)
 
 
