@@ -149,10 +149,14 @@ class Block:
     def section(self, section: Section) -> bytes:
         """A piece of the description, from whichever copy is sound."""
         for copy in (self.footer.first_copy, self.footer.second_copy):
-            data = self.pread(copy + section.offset, section.bytes)
-            if crc(data) == section.crc:
-                return data
-            self.report((copy, section.offset), f"description at {copy + section.offset}")
+            reason = "checksum is wrong"
+            try:
+                data = self.pread(copy + section.offset, section.bytes)
+                if len(data) == section.bytes and crc(data) == section.crc:
+                    return data
+            except OSError as error:
+                reason = str(error.strerror)
+            self.report((copy, section.offset), f"description at {copy + section.offset}: {reason}")
         raise DamagedError(f"section at {section.offset} is damaged in both copies")
 
     def pread(self, offset: int, size: int) -> bytes:
@@ -220,6 +224,9 @@ class TenantBlock:
         for number, (name, value) in enumerate(self._pairs):
             self._values.setdefault(name, {})[value] = number
         self._postings: dict[int, BitMap] = {}
+        # Late samples ask for the same series again and again.
+        self._found: dict[Labels, int] = {}
+        self._instants: TimestampArray | None = None
 
     def every(self) -> BitMap:
         """All series."""
@@ -268,18 +275,49 @@ class TenantBlock:
         series = np.asarray(numbers.to_array(), np.int64)
         return BitMap(series[inside[self.index.clocks[series]]].astype(np.uint32))
 
-    def find(self, labels: Labels) -> int | None:
-        """The number of a label set, or None where the block has no such series."""
+    def find(self, labels: Labels) -> int:
+        """The number of a label set, or -1 where the block has no such series."""
+        number = self._found.get(labels)
+        if number is None:
+            number = self._found[labels] = self._find(labels)
+        return number
+
+    def _find(self, labels: Labels) -> int:
         found: BitMap | None = None
         for name, value in labels:
             here = self.series(name, value)
             if here is None:
-                return None
+                return -1
             found = here if found is None else found & here
         for number in found or ():
             if int(self.index.widths[number]) == len(labels):
                 return int(number)
-        return None
+        return -1
+
+    def has_instant(self, time_ms: int) -> bool:
+        """Whether any clock ticks at a time."""
+        if self._instants is None:
+            self._instants = np.unique(self.clocks.times)
+        at = int(self._instants.searchsorted(time_ms))
+        return at < len(self._instants) and int(self._instants[at]) == time_ms
+
+    def values_at(self, numbers: _Numbers, time_ms: int) -> ValueArray:
+        """Values of some series at one instant, ABSENT where there is none."""
+        values = np.full(len(numbers), ABSENT)
+        clock_of = self.index.clocks[numbers]
+        for clock in np.unique(clock_of).tolist():
+            times = self.clocks.part(clock)
+            at = int(times.searchsorted(time_ms))
+            if at == len(times) or times[at] != time_ms:
+                continue
+            rows = np.flatnonzero(clock_of == clock)
+            page_of = self._pages_of(numbers[rows])
+            for number in np.unique(page_of).tolist():
+                page = self.page(number)
+                if page is not None:
+                    here = rows[page_of == number]
+                    values[here] = page.values[self._begins[numbers[here]] + at]
+        return values
 
     def everything(self) -> "BlockSource":
         """All series over all time."""
@@ -300,7 +338,7 @@ class TenantBlock:
         numbers = numbers[np.argsort(self.index.clocks[numbers], kind="stable")]
         clocks, sizes = np.unique(self.index.clocks[numbers], return_counts=True)
         series = SeriesTable(self.all_labels(numbers.tolist()), edges(sizes))
-        page_of = np.searchsorted(self._page_starts, numbers, "right") - 1
+        page_of = self._pages_of(numbers)
         return BlockTable(series, numbers, clocks, page_of, self._begins[numbers])
 
     def _matching(self, matchers: Sequence[Matcher]) -> BlockTable:
@@ -311,7 +349,7 @@ class TenantBlock:
         if len(numbers) == 1:
             return self._read_one(int(numbers[0]), len(times))
         out = np.full((len(numbers), len(times)), ABSENT)
-        page_of = np.searchsorted(self._page_starts, numbers, "right") - 1
+        page_of = self._pages_of(numbers)
         order = np.argsort(page_of, kind="stable")
         for first, last in runs(page_of[order]):
             rows = order[first:last]
@@ -364,6 +402,9 @@ class TenantBlock:
                 if sample is not None:
                     found.append((self.labels(number), *sample))
         return found
+
+    def _pages_of(self, numbers: _Numbers) -> _Numbers:
+        return np.searchsorted(self._page_starts, numbers, "right") - 1
 
     def page(self, number: int) -> Page | None:
         """A decoded page, or None where it is damaged."""

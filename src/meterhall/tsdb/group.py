@@ -23,12 +23,11 @@ from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueAr
 from meterhall.tsdb.cache import NotAtHand
 from meterhall.tsdb.merging import Piece, clip, merge
 from meterhall.tsdb.newest import newest_present
-from meterhall.tsdb.pages import decode_page, encode_page
+from meterhall.tsdb.pages import PAGE_COLUMNS, decode_page, encode_columns
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.side import SideRow, SideRows, Slots, read_rows
 from meterhall.tsdb.wal import NO_TIME
 
-_PAGE_COLUMNS = 32
 _FIRST_ROWS = 8
 _NEVER = 2**63 - 1
 # A row is worth a matrix row while at least one cell in eight is filled on average.
@@ -38,7 +37,7 @@ _SPARSE_FREE_CELLS = 512
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sealed:
-    """Rows that left the raw matrix, as pages of `_PAGE_COLUMNS` columns each.
+    """Rows that left the raw matrix, as pages of `PAGE_COLUMNS` columns each.
 
     `places[slot]` is the column in the pages, or -1; None is the identity.
     """
@@ -54,18 +53,18 @@ class Sealed:
         if self.places is None and len(slots):
             # Most often a few neighbours are asked for, which lie in one page.
             low, high = int(slots.min()), int(slots.max())
-            page = low // _PAGE_COLUMNS
-            if high < self.width and page == high // _PAGE_COLUMNS:
-                return self._decoded(page)[slots - page * _PAGE_COLUMNS]
+            page = low // PAGE_COLUMNS
+            if high < self.width and page == high // PAGE_COLUMNS:
+                return self._decoded(page)[slots - page * PAGE_COLUMNS]
         if self.places is not None:
             known = slots < len(self.places)
             places = np.where(known, self.places[np.where(known, slots, 0)], -1)
         out = np.full((len(slots), len(self.times)), ABSENT)
-        page_of = places // _PAGE_COLUMNS
+        page_of = places // PAGE_COLUMNS
         inside = (places >= 0) & (places < self.width)
         for page in np.unique(page_of[inside]).tolist():
             where = np.flatnonzero(inside & (page_of == page))
-            out[where] = self._decoded(page)[places[where] - page * _PAGE_COLUMNS]
+            out[where] = self._decoded(page)[places[where] - page * PAGE_COLUMNS]
         return out
 
     def moved(self, kept: Slots) -> "Sealed":
@@ -77,9 +76,18 @@ class Sealed:
         places = np.where(places < self.width, places, -1)
         return Sealed(self.times, self.pages, self.width, places.astype(np.int32))
 
+    def in_pages(self, columns: Slots) -> Slots:
+        """What belongs to each place in the pages, out of what belongs to each slot; -1 for no slot."""
+        if self.places is None:
+            return columns[: self.width]
+        found = np.full(self.width, -1, np.int64)
+        slots = np.flatnonzero(self.places >= 0)
+        found[self.places[slots]] = columns[slots]
+        return found
+
     def _decoded(self, page: int) -> ValueArray:
         rows = len(self.times)
-        columns = min(_PAGE_COLUMNS, self.width - page * _PAGE_COLUMNS)
+        columns = min(PAGE_COLUMNS, self.width - page * PAGE_COLUMNS)
         return decode_page(self.pages[page], np.full(columns, rows, np.int64)).reshape(-1, rows)
 
 
@@ -184,9 +192,9 @@ class Group:
         return self._series
 
     @property
-    def side_samples(self) -> int:
-        """How many samples wait in the side buffer."""
-        return self._side.samples
+    def late_bytes(self) -> int:
+        """Memory of the samples that wait in the side buffer, and of those that a flush is writing."""
+        return self._side.bytes + self._flushing.bytes
 
     def unresolved(self, time_ms: int) -> bool:
         """Whether some series may have a sample at or after a time in a block that was not asked."""
@@ -239,8 +247,9 @@ class Group:
         return self._last[slots]
 
     def unresolved_slots(self, slots: Slots, time_ms: int) -> Slots:
-        """Those of the slots for which `unresolved` holds."""
-        return slots[self._resolved[slots] > time_ms]
+        """Those of the slots for which `unresolved` holds, and whose newest sample is not known yet."""
+        resolved = self._resolved[slots]
+        return slots[(resolved > time_ms) & (self._last[slots] < resolved)]
 
     def resolve(self, slots: Slots, last: TimestampArray, time_ms: int) -> None:
         """Learns the newest samples that blocks with any at or after `time_ms` hold of the slots."""
@@ -303,18 +312,55 @@ class Group:
         slot = int(self._slot_of_column[column])
         if self._last[slot] < start_ms:
             return None
-        start_ms = max(start_ms, self._published_ms)
+        # Rows before `_published_ms` are in blocks; late samples may lie there all the same.
+        row_start = max(start_ms, self._published_ms)
         sample, rows = None, self._rows
         if rows and self._raw_times[rows - 1] > end_ms:
             rows = int(self._raw_times[:rows].searchsorted(end_ms, "right"))
         if slot < self._raw.shape[1]:
-            sample = newest_present(self._raw_times, self._raw[:, slot], start_ms, rows)
-        if sample is None and self._sealed and self._sealed[-1].times[-1] >= start_ms:
+            sample = newest_present(self._raw_times, self._raw[:, slot], row_start, rows)
+        if sample is None and self._sealed and self._sealed[-1].times[-1] >= row_start:
             raise NotAtHand
         after_ms = start_ms - 1 if sample is None else sample[0]
         if self._side.may_hold(after_ms, end_ms) or self._flushing.may_hold(after_ms, end_ms):
             raise NotAtHand
         return sample
+
+    def kept(self) -> tuple[GroupView, Slots]:
+        """All that is in no block, and the column of each slot."""
+        columns, slots = self.live_columns()
+        column_of = np.full(self.width, -1, np.int64)
+        column_of[slots] = columns
+        return self.view(np.arange(self.width), NO_TIME, -NO_TIME - 1), column_of
+
+    def adopt(self, times: TimestampArray, slots: Slots, pages: Sequence[bytes]) -> bool:
+        """Takes sealed rows from a checkpoint as they are; place i is `slots[i]`, or no one's where that is -1.
+
+        False where they must be put row by row: they are few, or not all newer than what there is.
+        Follow with `learn_last`.
+        """
+        few = len(times) < self._settings.seal_rows
+        if few or self._rows or int(times[0]) <= self._newest_row():
+            return False
+        places = None
+        if not np.array_equal(slots, np.arange(len(slots))):
+            known = np.flatnonzero(slots >= 0)
+            places = np.full(self.width, -1, np.int32)
+            places[slots[known]] = known
+        self._sealed = (*self._sealed, Sealed(times, pages, len(slots), places))
+        self.time_max = max(self.time_max, int(times[-1]))
+        self.time_min = min(self.time_min, int(times[0]))
+        self.samples += len(times) * len(slots)
+        return True
+
+    def learn_last(self) -> None:
+        """Finds the newest sample of each slot in adopted rows; most are in the newest ones."""
+        for sealed in reversed(self._sealed):
+            slots = np.flatnonzero(self._last < sealed.times[-1])
+            if len(slots):
+                present = sealed.read(slots).view(np.uint64) != ABSENT_BITS
+                newest = np.where(present, sealed.times, NO_TIME).max(axis=1)
+                self._last[slots] = np.maximum(self._last[slots], newest)
 
     def begin_flush(self, end_ms: int) -> GroupView | None:
         """Freezes what lies before `end_ms` and shows it; None where there is nothing.
@@ -339,7 +385,7 @@ class Group:
         self._raw = self._raw[first:].copy()
         self._filled = self._count_filled()
         sealed = sum(len(each.times) * each.width for each in self._sealed)
-        self.samples = self._filled + sealed + self.side_samples
+        self.samples = self._filled + sealed + self._side.samples
         self.time_min = self._oldest()
 
     def abort_flush(self) -> None:
@@ -347,8 +393,12 @@ class Group:
         self._side.absorb(self._flushing, self.width)
 
     def idle_slots(self, before_ms: int) -> Slots:
-        """Slots without a sample in the head at or after `before_ms`, nor in the side buffer."""
-        used = self._last >= before_ms
+        """Slots without a sample in the head at or after `before_ms`, nor in the side buffer.
+
+        Rows that no flush has frozen are in no block, however old they are: the group was born after the
+        flush began. Their slots are not idle.
+        """
+        used = self._last >= min(before_ms, max(self._frozen_ms, NO_TIME + 1))
         self._side.mark_used(used)
         return np.flatnonzero(~used)
 
@@ -431,13 +481,7 @@ class Group:
         count = self._settings.seal_rows
         self._widen()
         matrix = np.ascontiguousarray(self._raw[:count, : self.width].T)
-        pages = [
-            encode_page(
-                matrix[first : first + _PAGE_COLUMNS].ravel(),
-                np.full(min(_PAGE_COLUMNS, self.width - first), count, np.int64),
-            )
-            for first in range(0, self.width, _PAGE_COLUMNS)
-        ]
+        pages = encode_columns(matrix)
         sealed = Sealed(self._raw_times[:count].copy(), pages, self.width)
         raw = np.full_like(self._raw, ABSENT)
         raw[: self._rows - count] = self._raw[count : self._rows]

@@ -49,7 +49,7 @@ from meterhall.tsdb.series_table import SeriesTable, table_bytes, table_of
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.side import Slots
 from meterhall.tsdb.wal import NO_TIME
-from meterhall.tsdb.wal_format import Definition, GroupRow
+from meterhall.tsdb.wal_format import Definition, GroupRow, SealedRows
 
 _COLUMN_BITS = 24
 _COLUMN_MASK = (1 << _COLUMN_BITS) - 1
@@ -87,7 +87,7 @@ class Batch:
     rejections: list[Rejection] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
     rows: list[GroupRow] = field(default_factory=list)
-    time_max: int = NO_TIME
+    late_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,6 +166,11 @@ class TenantHead:
                     self._append(batch, group, row.time_ms, columns, values)
         return batch
 
+    def holds_late(self, rows: Sequence[Row]) -> bool:
+        """Whether some series in the rows has a newer sample already. Takes `lock` itself."""
+        with self.lock:
+            return any(self._is_late(row) for row in rows)
+
     def define(self, definition: Definition) -> None:
         """Restores columns from the log. Wants the newest definition first; they may repeat."""
         group = self.groups.get(definition.group)
@@ -208,9 +213,23 @@ class TenantHead:
             return True
         return self._replay_slowly(group, row, wide, slots)
 
+    def replay_sealed(self, rows: SealedRows) -> bool:
+        """The same for rows from a checkpoint, which stay sealed where nothing is in their way."""
+        group = self.groups.get(rows.group)
+        if group is None:
+            return False
+        living = rows.columns >= 0
+        slots = np.full(len(living), -1, np.int64)
+        slots[living] = group.slots(rows.columns[living])
+        if (slots[living] >= 0).all() and group.adopt(rows.times, slots, rows.pages):
+            return True
+        known = [self.replay(row) for row in rows.rows()]
+        return all(known)
+
     def forget_empty(self) -> None:
         """Drops series without samples, after replay."""
         for group in list(self.groups.values()):
+            group.learn_last()
             self._drop(group, group.idle_slots(NO_TIME + 1))
         self._aliases.clear()
 
@@ -321,9 +340,19 @@ class TenantHead:
             if not taken.all():
                 columns, values, slots = columns[taken], values[taken], slots[taken]
         if len(slots):
+            before = group.late_bytes
             group.put(time_ms, slots, values)
+            batch.late_bytes += group.late_bytes - before
             batch.rows.append(_group_row(group.number, time_ms, columns, values))
-            batch.time_max = max(batch.time_max, time_ms)
+
+    def _is_late(self, row: Row) -> bool:
+        for number, columns, _ in _split(row):
+            group = self.groups.get(number)
+            if group is not None:
+                slots = group.slots(columns)
+                if (group.last(slots[slots >= 0]) > row.time_ms).any():
+                    return True
+        return False
 
     def _judge(
         self, batch: Batch, group: Group, time_ms: int, columns: Slots, values: ValueArray
