@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 from tests.query.memory import MonotonicClock
+from tests.query.ways import MACHINE, evaluated_by
 
 from meterhall.model.errors import Overloaded, QueryCanceled, QueryError, QueryTimeout
 from meterhall.promql.parser import parse_expr
@@ -200,6 +201,21 @@ def test_one_tile_of_long_windows_is_checked_on_the_way(query):
         return clock.readings
 
     assert readings(query) >= readings("count_over_time(x[1h])") + 5
+
+
+@pytest.mark.parametrize("query", ["rate(x[1h])", "max_over_time(x[1h])", "sum_over_time(x[1h])"])
+def test_machine_code_is_left_on_the_way(query):
+    """A call of a kernel can't be stopped, so that it gets only so many series."""
+
+    def readings(step_ms: int) -> int:
+        clock = CountedClock()
+        account = Budget(QueryLimits(), clock, 60)
+        with evaluated_by(MACHINE):
+            expr = parse_expr(query)
+            ENGINE.range(reader(64), expr, query, HOUR_MS, HOUR_MS + 550_000, step_ms, account)
+        return clock.readings
+
+    assert readings(100) >= readings(10_000) + 4
 
 
 def test_queries_share_memory_and_give_it_back():

@@ -1,6 +1,6 @@
 """What a function sees of its call: its arguments, evaluated on demand, and the grid."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -149,25 +149,39 @@ def over_windows(vector: RangeVector, kernel: Windowed, fused: Fused | None = No
     kernels = None if fused is None else machine(values.size)
 
     def evaluate(stack: SeriesStack) -> None:
-        left: SeriesStack | None = stack
+        left: Iterable[SeriesStack] = (stack,)
         if kernels is not None and fused is not None:
             left = _by_machine(kernels, fused, vector, stack, Points(values, present))
-        for tile in () if left is None else vector.tiles_of(left):
-            values[tile.rows], present[tile.rows] = kernel(tile.windows)
+        for some in left:
+            for tile in vector.tiles_of(some):
+                values[tile.rows], present[tile.rows] = kernel(tile.windows)
 
     shared(vector.read(), evaluate, values.size)
     return compact(Frame(vector.labels, values, present))
 
 
+# What one call of a kernel may look at: some tens of milliseconds, after which the budget is asked.
+_VISITS = 1 << 24
+
+
 def _by_machine(
     kernels: Any, fused: Fused, vector: RangeVector, stack: SeriesStack, points: Points
-) -> SeriesStack | None:
+) -> Iterator[SeriesStack]:
     """Fills the points of series without holes; what is left to do otherwise."""
     whole, holed = stack.split()
+    if holed is not None:
+        yield holed
     if whole is None:
-        return stack
+        return
     of = clocked(kernels, whole, vector.reach, vector.span_ms)
-    return holed if filled(fused, kernels, of, whole.rows, points) else stack
+    visits = len(vector.ends) * max(1, int((of.hi - of.lo).max(initial=0)))
+    span = max(1, _VISITS // visits)
+    for begin in range(0, len(whole.rows), span):
+        vector.budget.check()
+        rows = slice(begin, begin + span)
+        some = of._replace(clock_of=of.clock_of[rows], values=of.values[rows])
+        if not filled(fused, kernels, some, whole.rows[rows], points):
+            yield whole.part(begin, min(begin + span, len(whole.rows)))
 
 
 def nameless(frame: Frame) -> Frame:
