@@ -85,6 +85,12 @@ class TargetState:
             return ""
 
 
+def by_job_and_instance(state: TargetState) -> tuple[str, str, int, str]:
+    """The order in which targets are shown."""
+    target = state.target
+    return target.job, target.host_name, target.port, target.target_id
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
     """What all loops share. `host_page` renders this machine's own metrics and may block."""

@@ -4,7 +4,7 @@ A session is made for a target and lives as long as the target does. Per collect
 of the fetch, and hands the store at most one append, so a collection is there as a whole or not at all:
 
     commit_page      the page parsed and within limits: its samples, markers for series that are gone,
-                     `up` 1 and the other synthetic series. A page that does not parse is a failure.
+    commit           `up` 1 and the other synthetic series. A page that does not parse is a failure.
     commit_failure   no page: markers for all series of the last collection, `up` 0
     end              the target was removed or moved: markers for everything, synthetic series included
 
@@ -34,7 +34,8 @@ from meterhall.model.samples import STALE, RefArray, Row, TimestampArray
 from meterhall.model.target import ScrapeTarget
 from meterhall.ports.append import SampleWriter
 from meterhall.telemetry.metrics import SAMPLES_APPENDED, SAMPLES_REFUSED
-from meterhall.wire.page import Page, PageReader, Shape, line_of_sample
+from meterhall.wire.page import Page, PageReader, Shape
+from meterhall.wire.reading import BodyReading, Reading
 
 SYNTHETIC = (
     "up",
@@ -126,9 +127,13 @@ class ScrapeSession:
         self, body: bytes, content_type: str, start_ms: int, duration_s: float
     ) -> Committed:
         """Takes a fetched page. One that does not parse or is over a limit counts as a failure."""
+        return self.commit(BodyReading(self._reader, body, content_type), start_ms, duration_s)
+
+    def commit(self, reading: Reading, start_ms: int, duration_s: float) -> Committed:
+        """Takes a page in whichever form it came."""
         try:
-            page = self._reader.read(body, content_type)
-            layout = self._laid_out(page.shape, body, content_type)
+            page = reading.page()
+            layout = self._laid_out(page.shape, reading)
         except (ExpositionError, TooLarge) as error:
             return self._commit_fault(start_ms, duration_s, error)
         if layout is self._layout and page.times_ms is None:
@@ -206,7 +211,7 @@ class ScrapeSession:
         )
         return added, _Draft(rows, layout, series, tracked)
 
-    def _laid_out(self, shape: Shape, body: bytes, content_type: str) -> _Layout:
+    def _laid_out(self, shape: Shape, reading: Reading) -> _Layout:
         """Raises ExpositionError for labels that no series may have, TooLarge for those over a limit."""
         old = self._layout
         if old is not None and old.shape is shape:
@@ -219,11 +224,9 @@ class ScrapeSession:
             try:
                 fresh[scraped] = stamp(scraped, self._stamps, self._limits.labels)
             except BadLabels as error:
-                line = line_of_sample(body, content_type, index)
-                raise ExpositionError(line, str(error)) from None
+                raise ExpositionError(reading.line_of(index), str(error)) from None
             except TooLarge as error:
-                line = line_of_sample(body, content_type, index)
-                raise TooLarge(f"line {line}: {error}") from None
+                raise TooLarge(f"line {reading.line_of(index)}: {error}") from None
         interned = self._writer.intern(self._clock, list(fresh.values()))
         known.update(zip(fresh, interned.tolist(), strict=True))
         refs = np.array([known[scraped] for scraped in shape.series], np.int64)

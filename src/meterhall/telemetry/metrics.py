@@ -41,9 +41,36 @@ WAL_FSYNC_SECONDS = Histogram(
     "meterhall_wal_fsync_duration_seconds", "One group commit's fsync.", registry=REGISTRY
 )
 HEAD_SERIES = Gauge("meterhall_head_series", "Series in memory.", registry=REGISTRY)
+LATE_BYTES = Gauge(
+    "meterhall_late_bytes", "Memory of late samples that wait for blocks.", registry=REGISTRY
+)
 BLOCKS = Gauge("meterhall_blocks", "Immutable blocks on disk.", registry=REGISTRY)
 QUARANTINED = Counter(
     "meterhall_quarantined_pieces", "Damaged pieces of files set aside.", registry=REGISTRY
+)
+AGENTS = Gauge("meterhall_agents", "Agents that have enrolled.", registry=REGISTRY)
+AGENTS_SILENT = Gauge(
+    "meterhall_agents_silent", "Agents that are not heard any more.", registry=REGISTRY
+)
+AGENT_SCRAPES_DROPPED = Counter(
+    "meterhall_agent_scrapes_dropped",
+    "Scrapes that agents lost before they could send them.",
+    registry=REGISTRY,
+)
+BACKFILLS = Gauge(
+    "meterhall_backfills", "Targets whose gap is being filled by their agent.", registry=REGISTRY
+)
+AGENT_REPORT_BYTES = Counter(
+    "meterhall_agent_report_bytes",
+    "Bytes of reports as they came, by kind.",
+    ["kind"],
+    registry=REGISTRY,
+)
+AGENT_REQUESTS = Counter(
+    "meterhall_agent_requests",
+    "Calls of agents, by call and status.",
+    ["call", "status"],
+    registry=REGISTRY,
 )
 GUIDE_REQUESTS = Counter(
     "meterhall_guide_requests",

@@ -136,10 +136,14 @@ class Block:
     def section(self, section: Section) -> bytes:
         """A piece of the description, from whichever copy is sound."""
         for copy in (self.footer.first_copy, self.footer.second_copy):
-            data = self.pread(copy + section.offset, section.bytes)
-            if crc(data) == section.crc:
-                return data
-            self.report((copy, section.offset), f"description at {copy + section.offset}")
+            reason = "checksum is wrong"
+            try:
+                data = self.pread(copy + section.offset, section.bytes)
+                if len(data) == section.bytes and crc(data) == section.crc:
+                    return data
+            except OSError as error:
+                reason = str(error.strerror)
+            self.report((copy, section.offset), f"description at {copy + section.offset}: {reason}")
         raise DamagedError(f"section at {section.offset} is damaged in both copies")
 
     def pread(self, offset: int, size: int) -> bytes:
@@ -203,6 +207,9 @@ class TenantBlock:
         for number, (name, value) in enumerate(self._pairs):
             self._values.setdefault(name, {})[value] = number
         self._postings: dict[int, BitMap] = {}
+        # Late samples ask for the same series again and again.
+        self._found: dict[Labels, int] = {}
+        self._instants: TimestampArray | None = None
 
     def every(self) -> BitMap:
         """All series."""
@@ -253,18 +260,49 @@ class TenantBlock:
         series = np.asarray(numbers.to_array(), np.int64)
         return BitMap(series[inside[self.index.clocks[series]]].astype(np.uint32))
 
-    def find(self, labels: Labels) -> int | None:
-        """The number of a label set, or None where the block has no such series."""
+    def find(self, labels: Labels) -> int:
+        """The number of a label set, or -1 where the block has no such series."""
+        number = self._found.get(labels)
+        if number is None:
+            number = self._found[labels] = self._find(labels)
+        return number
+
+    def _find(self, labels: Labels) -> int:
         found: BitMap | None = None
         for name, value in labels:
             here = self.series(name, value)
             if here is None:
-                return None
+                return -1
             found = here if found is None else found & here
         for number in found or ():
             if int(self.index.widths[number]) == len(labels):
                 return int(number)
-        return None
+        return -1
+
+    def has_instant(self, time_ms: int) -> bool:
+        """Whether any clock ticks at a time."""
+        if self._instants is None:
+            self._instants = np.unique(np.concatenate(self.clocks))
+        at = int(self._instants.searchsorted(time_ms))
+        return at < len(self._instants) and int(self._instants[at]) == time_ms
+
+    def values_at(self, numbers: _Numbers, time_ms: int) -> ValueArray:
+        """Values of some series at one instant, ABSENT where there is none."""
+        values = np.full(len(numbers), ABSENT)
+        clock_of = self.index.clocks[numbers]
+        for clock in np.unique(clock_of).tolist():
+            times = self.clocks[clock]
+            at = int(times.searchsorted(time_ms))
+            if at == len(times) or times[at] != time_ms:
+                continue
+            rows = np.flatnonzero(clock_of == clock)
+            page_of, begins = self.places(numbers[rows])
+            for page in np.unique(page_of).tolist():
+                flat = self.page(page)
+                if flat is not None:
+                    here = page_of == page
+                    values[rows[here]] = flat[begins[here] + at]
+        return values
 
     def every_part(self) -> "BlockParts":
         """All series, clock by clock, over all time."""

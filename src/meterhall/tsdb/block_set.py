@@ -36,6 +36,8 @@ class BlockSet:
         self._lock = threading.Lock()
         self._manifest = self._load()
         self.blocks: tuple[Block, ...] = ()
+        # Listed, and not to be read now (permission, too many open files): not served, not forgotten.
+        self._unread: list[int] = []
         self._replace(self._open(self._manifest.blocks))
 
     @property
@@ -68,14 +70,17 @@ class BlockSet:
         mark: LogMark | None = None,
         next_group: int = 0,
     ) -> None:
-        """Makes written blocks exist and others cease to, in one step. Raises OSError."""
-        fresh = self._open(added)
+        """Makes written blocks exist and others cease to, in one step.
+
+        Raises OSError, or DamagedError where a written block does not read back; nothing has changed then.
+        """
+        fresh = [Block(number, self._path(number), self._caches) for number in added]
         with self._lock:
             old = self._manifest
             kept = [block for block in self.blocks if block not in removed]
             blocks = [*kept, *fresh]
             manifest = Manifest(
-                tuple(sorted(block.number for block in blocks)),
+                tuple(sorted([*self._unread, *(block.number for block in blocks)])),
                 old.next_block,
                 max(old.next_group, next_group),
                 mark or old.mark,
@@ -125,8 +130,12 @@ class BlockSet:
             path = self._path(number)
             try:
                 blocks.append(Block(number, path, self._caches))
-            except (DamagedError, OSError) as error:
+            except (DamagedError, FileNotFoundError) as error:
                 self._set_aside(path, str(error))
+            except OSError as error:
+                self._unread.append(number)
+                QUARANTINED.inc()
+                _log.error("block.not_read", file=path.name, reason=str(error.strerror))
         return blocks
 
     def _set_aside(self, path: Path, reason: str) -> None:

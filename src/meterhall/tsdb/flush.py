@@ -35,6 +35,9 @@ from meterhall.tsdb.wal_format import definition_frames
 
 _log = structlog.get_logger()
 
+# A flush for the sake of late samples leaves this part of a span in the head, 15 minutes of 2 hours.
+_CLOSELY = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
@@ -153,8 +156,14 @@ class Flush:
         return sorted(spans, key=lambda span: span.start_ms)
 
 
-def flush_before(heads: Sequence[TenantHead], settings: StoreSettings) -> int:
-    """Where a flush now would cut: the newest half span stays in the head. NO_TIME without samples."""
+def flush_before(
+    heads: Sequence[TenantHead], settings: StoreSettings, *, closely: bool = False
+) -> int:
+    """Where a flush now would cut: at the end of a span, with the newest half span left in the head.
+
+    With `closely`, near the newest sample, so that late ones cannot pile up in between. NO_TIME without
+    samples.
+    """
     newest = max(
         (group.time_max for head in heads for group in list(head.groups.values())),
         default=NO_TIME,
@@ -162,6 +171,8 @@ def flush_before(heads: Sequence[TenantHead], settings: StoreSettings) -> int:
     if newest == NO_TIME:
         return NO_TIME
     span = settings.block_span_ms
+    if closely:
+        return newest - span // _CLOSELY
     return (newest - span // 2) // span * span
 
 

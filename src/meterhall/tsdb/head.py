@@ -88,6 +88,7 @@ class Batch:
     forgotten: list[int] = field(default_factory=list)
     rows: list[GroupRow] = field(default_factory=list)
     time_max: int = NO_TIME
+    late_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -303,7 +304,9 @@ class TenantHead:
             if not taken.all():
                 columns, values, slots = columns[taken], values[taken], slots[taken]
         if len(slots):
+            before = group.late_bytes
             group.put(time_ms, slots, values)
+            batch.late_bytes += group.late_bytes - before
             batch.rows.append(_group_row(group.number, time_ms, columns, values))
             batch.time_max = max(batch.time_max, time_ms)
 

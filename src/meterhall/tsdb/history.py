@@ -54,12 +54,12 @@ class History:
         """Each series' value at one instant."""
         values = np.full(len(series), ABSENT)
         for here in self._parts(time_ms, time_ms):
-            source, rows = _known(here, series, time_ms, time_ms)
-            selection = StoredSelection([source], time_ms, time_ms)
-            for group in selection.groups():
-                for row, value in zip(group.rows.tolist(), group.values[:, 0], strict=True):
-                    if value.view(np.uint64) != ABSENT_BITS:
-                        values[rows[selection.labels[row]]] = value
+            if here.has_instant(time_ms):
+                numbers = np.array([here.find(labels) for labels in series], np.int64)
+                known = np.flatnonzero(numbers >= 0)
+                found = here.values_at(numbers[known], time_ms)
+                present = found.view(np.uint64) != ABSENT_BITS
+                values[known[present]] = found[present]
         return values
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Iterator[Source]:
@@ -130,7 +130,7 @@ def _known(
     rows: dict[Labels, int] = {}
     for row, labels in enumerate(series):
         number = here.find(labels)
-        if number is not None:
+        if number >= 0:
             numbers.append(number)
             rows[labels] = row
     return here.parts(np.asarray(numbers, np.int64), start_ms, end_ms), rows
