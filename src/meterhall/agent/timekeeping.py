@@ -10,7 +10,6 @@ answer the distance is written down for this start of the machine, durably and f
 gives those scrapes the same times whenever it is asked.
 """
 
-import contextlib
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,11 +162,12 @@ class _Starts:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._offsets: dict[str, int] = {}
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                self._offsets = msgspec.json.decode(file.read_bytes(), type=dict[str, int])
-            except (msgspec.DecodeError, OSError) as error:
-                log.warning("clock.file_unreadable", file=file.name, error=str(error))
+        try:
+            self._offsets = msgspec.json.decode(file.read_bytes(), type=dict[str, int])
+        except FileNotFoundError:
+            pass
+        except (msgspec.DecodeError, OSError) as error:
+            log.warning("clock.file_unreadable", file=file.name, error=str(error))
 
     def offset_ms(self, boot_id: str) -> int | None:
         return self._offsets.get(boot_id)

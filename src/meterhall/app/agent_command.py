@@ -117,8 +117,8 @@ def _run(options: _Options) -> None:
     from meterhall.tsdb.disk import Disk
     from meterhall.tsdb.lock import DirectoryLock
 
-    log.configure(options.log_format)
     settings = _settings(options)
+    log.configure(options.log_format)
     settings.state.open()
     lock = DirectoryLock(options.spool)
     try:
@@ -145,8 +145,11 @@ def _settings(options: _Options) -> "AgentSettings":
     from meterhall.agent.spool import SpoolSettings
     from meterhall.agent.state import StateDirectory
 
+    server = ServerSettings(options.server, options.ca_file, options.allow_plain_http)
+    # A wrong URL is told at once, before anything is made.
+    server.base()
     return AgentSettings(
-        server=ServerSettings(options.server, options.ca_file, options.allow_plain_http),
+        server=server,
         state=StateDirectory(options.spool),
         key=_secret(options),
         hostname=options.name or platform.node() or "localhost",
