@@ -289,17 +289,18 @@ class Group:
     def view(self, slots: Slots, start_ms: int, end_ms: int) -> GroupView:
         """What the slots hold in a range, safe to read after the lock is released."""
         row_start = max(start_ms, self._published_ms)
-        times = self._raw_times[: self._rows]
-        first = int(np.searchsorted(times, row_start, "left"))
-        last = int(np.searchsorted(times, end_ms, "right"))
-        sealed = [each for each in self._sealed if _overlaps(each.times, row_start, end_ms)]
+        first, last = 0, self._rows
+        times = self._raw_times[:last]
+        if last and (times[0] < row_start or times[-1] > end_ms):
+            first = int(times.searchsorted(row_start, "left"))
+            last = int(times.searchsorted(end_ms, "right"))
         return GroupView(
             slots,
             row_start,
             end_ms,
             times[first:last],
             self._raw[first:last],
-            sealed,
+            [each for each in self._sealed if _overlaps(each.times, row_start, end_ms)],
             [side.between(start_ms, end_ms) for side in (self._flushing, self._side)],
         )
 

@@ -84,18 +84,15 @@ class History:
     def newest(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
     ) -> list[NewestSample]:
-        """Newest samples block by block: a series may be there several times. Raises NotAtHand.
-
-        A tenant without samples in a block of the range is not at hand either, since the block's
-        directory would have to be searched.
-        """
+        """Newest samples block by block: a series may be there several times. Raises NotAtHand."""
         found: list[NewestSample] = []
         blocks = [block for block in self.blocks.blocks if block.overlaps(start_ms, end_ms)]
         if len(blocks) > _BLOCKS_MAX:
             raise NotAtHand
         for block in blocks:
             here = block.tenant_at_hand(self.tenant)
-            found += here.newest(matchers, start_ms, end_ms, series_max)
+            if here is not None:
+                found += here.newest(matchers, start_ms, end_ms, series_max)
         return found
 
     def values(
