@@ -248,13 +248,6 @@ class Agent:
             await asyncio.sleep(wait_s)
 
 
-class Service(Meterhall):
-    """With the settings that so many agents want, and nothing else changed."""
-
-    def environment(self) -> dict[str, str]:
-        return super().environment() | {"METERHALL_COLLECT_INTERVAL": f"{_INTERVAL_S}s"}
-
-
 @dataclass
 class Fleet:
     """All agents, and the keys of their projects."""
@@ -279,7 +272,7 @@ def hosts(count: int) -> Iterator[Host]:
         yield Host(shape, shape_id(shape), words, sum(map(len, pages)) // len(pages))
 
 
-async def begin(service: Service, count: int) -> Fleet:
+async def begin(service: Meterhall, count: int) -> Fleet:
     """Enrols them all, a project for each hundred, and has each report twice."""
     agents = [Agent(number, host, service.port) for number, host in enumerate(hosts(count))]
     keys = _projects(service, -(-count // _AGENTS_A_PROJECT))
@@ -300,7 +293,7 @@ async def begin(service: Service, count: int) -> Fleet:
     return Fleet(agents, keys)
 
 
-async def steady(service: Service, fleet: Fleet, seconds: float) -> Table:
+async def steady(service: Meterhall, fleet: Fleet, seconds: float) -> Table:
     """Everyone polls and reports."""
     counts = Counts()
     service.forget_peak()
@@ -323,7 +316,7 @@ async def steady(service: Service, fleet: Fleet, seconds: float) -> Table:
     return Table(title, ["what", "figure"], rows)
 
 
-async def returning(service: Service, fleet: Fleet, options: argparse.Namespace) -> Table:
+async def returning(service: Meterhall, fleet: Fleet, options: argparse.Namespace) -> Table:
     """Some of them come back at once with a full spool, while all go on."""
     count, hours = options.returning, options.hours
     live, filled = Counts(), Counts()
@@ -364,7 +357,7 @@ async def returning(service: Service, fleet: Fleet, options: argparse.Namespace)
     return Table(f"{count:,} agents return after {hours:g} h", ["what", "figure"], rows)
 
 
-def _projects(service: Service, count: int) -> list[str]:
+def _projects(service: Meterhall, count: int) -> list[str]:
     """Their keys. Made as the command line makes them, without starting it each time."""
     url = sqlite_url(service.data / CONTROL_FILE)
     control = open_control_plane(url, ControlSettings(), SystemClock())
@@ -390,7 +383,7 @@ def _series(fleet: Fleet) -> int:
     return fleet.agents[0].host.words[0].count(b"\n") + 1 + 5
 
 
-def _counted(service: Service, fleet: Fleet, hours: float) -> int:
+def _counted(service: Meterhall, fleet: Fleet, hours: float) -> int:
     """How many scrapes queries find: each has one sample of `up`."""
     found = 0
     window_s = int(hours * 3600) + 3600
@@ -406,7 +399,7 @@ def _counted(service: Service, fleet: Fleet, hours: float) -> int:
 
 async def measure(options: argparse.Namespace) -> list[Table]:
     """Both tables, printed as they come."""
-    service = Service(options.work.resolve() / "agents")
+    service = Meterhall(options.work.resolve() / "agents", f"{_INTERVAL_S}s")
     service.clean()
     tables = []
     try:
