@@ -26,7 +26,12 @@ from bench.exposition import pages_of
 from bench.server import Meterhall
 from bench.system import HOST, BenchError
 from bench.table import Table, figure
+from meterhall.app.clock import SystemClock
+from meterhall.app.control_plane import CONTROL_FILE
 from meterhall.app.process import tune
+from meterhall.control.database import sqlite_url
+from meterhall.control.plane import open_control_plane
+from meterhall.control.settings import ControlSettings
 from meterhall.wire.agent_calls import (
     AgentTargets,
     Enrolled,
@@ -149,8 +154,9 @@ class Agent:
             )
         )
         status, headers, answer = await self.connection.call("POST", "/agent/v1/enrol", key, body)
-        while status == 429:
-            await asyncio.sleep(int(headers["retry-after"]))
+        while status in (401, 429):
+            # A running server notices within five seconds what another process has changed.
+            await asyncio.sleep(int(headers.get("retry-after", "1")))
             status, headers, answer = await self.connection.call(
                 "POST", "/agent/v1/enrol", key, body
             )
@@ -228,10 +234,10 @@ class Agent:
                 report_s += _INTERVAL_S
                 await self.report([time.time_ns() // 1_000_000], counts)
 
-    async def fill(self, times_ms: list[int], counts: Counts) -> None:
+    async def fill(self, times_ms: list[int], counts: Counts, spread_s: float) -> None:
         """Sends what its spool holds, in order, as politely as the real agent."""
         at = 0
-        await asyncio.sleep(random.Random(self.number).random() * 10)
+        await asyncio.sleep(random.Random(self.number).random() * spread_s)
         while at < len(times_ms):
             batch = times_ms[at : at + _BACKFILL_SCRAPES]
             wait_s = await self.report(batch, counts, backfill=True)
@@ -240,13 +246,6 @@ class Agent:
                 at += len(batch)
                 wait_s = max(_BACKFILL_PAUSE_S, -wait_s * _BACKFILL_SHARE)
             await asyncio.sleep(wait_s)
-
-
-class Service(Meterhall):
-    """With the settings that so many agents want, and nothing else changed."""
-
-    def environment(self) -> dict[str, str]:
-        return super().environment() | {"METERHALL_COLLECT_INTERVAL": f"{_INTERVAL_S}s"}
 
 
 @dataclass
@@ -273,15 +272,10 @@ def hosts(count: int) -> Iterator[Host]:
         yield Host(shape, shape_id(shape), words, sum(map(len, pages)) // len(pages))
 
 
-async def begin(service: Service, count: int) -> Fleet:
+async def begin(service: Meterhall, count: int) -> Fleet:
     """Enrols them all, a project for each hundred, and has each report twice."""
     agents = [Agent(number, host, service.port) for number, host in enumerate(hosts(count))]
-    keys = [
-        service.manage("projects", "create", f"fleet-{at}")["appkey"]
-        for at in range(0, count, _AGENTS_A_PROJECT)
-    ]
-    # A running server notices within five seconds what another process has changed.
-    await asyncio.sleep(6)
+    keys = _projects(service, -(-count // _AGENTS_A_PROJECT))
     enrolling = (agent.enrol(keys[agent.number // _AGENTS_A_PROJECT]) for agent in agents)
     await asyncio.gather(*enrolling)
     ignored, waiting = Counts(), agents
@@ -299,7 +293,7 @@ async def begin(service: Service, count: int) -> Fleet:
     return Fleet(agents, keys)
 
 
-async def steady(service: Service, fleet: Fleet, seconds: float) -> Table:
+async def steady(service: Meterhall, fleet: Fleet, seconds: float) -> Table:
     """Everyone polls and reports."""
     counts = Counts()
     service.forget_peak()
@@ -322,8 +316,9 @@ async def steady(service: Service, fleet: Fleet, seconds: float) -> Table:
     return Table(title, ["what", "figure"], rows)
 
 
-async def returning(service: Service, fleet: Fleet, count: int, hours: float) -> Table:
+async def returning(service: Meterhall, fleet: Fleet, options: argparse.Namespace) -> Table:
     """Some of them come back at once with a full spool, while all go on."""
+    count, hours = options.returning, options.hours
     live, filled = Counts(), Counts()
     now_ms = time.time_ns() // 1_000_000
     # Behind all that they have reported.
@@ -335,7 +330,7 @@ async def returning(service: Service, fleet: Fleet, count: int, hours: float) ->
     service.forget_peak()
     begun_s, cpu_s = time.monotonic(), service.cpu_seconds()
     going_on = [asyncio.ensure_future(agent.live(float("inf"), live)) for agent in fleet.agents]
-    await asyncio.gather(*(agent.fill(times_ms, filled) for agent in back))
+    await asyncio.gather(*(agent.fill(times_ms, filled, options.spread) for agent in back))
     took_s, cpu_s = time.monotonic() - begun_s, service.cpu_seconds() - cpu_s
     for task in going_on:
         task.cancel()
@@ -362,6 +357,16 @@ async def returning(service: Service, fleet: Fleet, count: int, hours: float) ->
     return Table(f"{count:,} agents return after {hours:g} h", ["what", "figure"], rows)
 
 
+def _projects(service: Meterhall, count: int) -> list[str]:
+    """Their keys. Made as the command line makes them, without starting it each time."""
+    url = sqlite_url(service.data / CONTROL_FILE)
+    control = open_control_plane(url, ControlSettings(), SystemClock())
+    try:
+        return [control.projects.create(f"fleet-{number}").key.secret for number in range(count)]
+    finally:
+        control.close()
+
+
 def _latencies(counts: Counts) -> list[list[str]]:
     rows = []
     for what, seconds in (("polls", counts.polls_s), ("live reports", counts.reports_s)):
@@ -378,7 +383,7 @@ def _series(fleet: Fleet) -> int:
     return fleet.agents[0].host.words[0].count(b"\n") + 1 + 5
 
 
-def _counted(service: Service, fleet: Fleet, hours: float) -> int:
+def _counted(service: Meterhall, fleet: Fleet, hours: float) -> int:
     """How many scrapes queries find: each has one sample of `up`."""
     found = 0
     window_s = int(hours * 3600) + 3600
@@ -394,7 +399,7 @@ def _counted(service: Service, fleet: Fleet, hours: float) -> int:
 
 async def measure(options: argparse.Namespace) -> list[Table]:
     """Both tables, printed as they come."""
-    service = Service(options.work.resolve() / "agents")
+    service = Meterhall(options.work.resolve() / "agents", f"{_INTERVAL_S}s")
     service.clean()
     tables = []
     try:
@@ -403,7 +408,7 @@ async def measure(options: argparse.Namespace) -> list[Table]:
         tables.append(await steady(service, fleet, options.seconds))
         print(tables[-1].markdown(), flush=True)
         if options.returning:
-            tables.append(await returning(service, fleet, options.returning, options.hours))
+            tables.append(await returning(service, fleet, options))
             print(tables[-1].markdown(), flush=True)
         for agent in fleet.agents:
             agent.connection.close()
@@ -419,6 +424,9 @@ def main() -> None:
     parser.add_argument("--returning", type=int, default=500, help="those that return; 500")
     parser.add_argument("--hours", type=float, default=6.0, help="how long they were away; 6")
     parser.add_argument("--seconds", type=float, default=120.0, help="of the steady state; 120")
+    parser.add_argument(
+        "--spread", type=float, default=10.0, help="seconds within which they begin; 10"
+    )
     parser.add_argument("--work", type=Path, default=_WORK, help="directory to measure in")
     tune()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import pytest
 from tests.collect.clocks import ManualClock
 
-from meterhall.model.errors import Overloaded
+from meterhall.model.errors import Overloaded, StoreUnavailable
 from meterhall.web.agent.gate import Gate
 
 
@@ -29,6 +29,17 @@ def test_a_place_is_given_back_after_a_failure():
     gate = Gate(1, "full", ManualClock())
     with pytest.raises(OSError, match="x"), gate.place("a"):
         raise OSError("x")
+    with gate.place("b"):
+        pass
+
+
+def test_a_store_that_takes_nothing_closes_the_gate_for_a_moment():
+    clock = ManualClock()
+    gate = Gate(2, "full", clock)
+    with pytest.raises(StoreUnavailable), gate.place("a"):
+        raise StoreUnavailable("disk full")
+    assert refused(gate, "b") == 1
+    clock.advance(1.5)
     with gate.place("b"):
         pass
 

@@ -33,9 +33,10 @@ _BACKFILL = (b"x-meterhall-backfill", b"1")
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
-    """Bounds of the channel."""
+    """Bounds of the channel. Bodies of back-fill have a share of memory of their own."""
 
     bodies: BodySettings = field(default_factory=lambda: BodySettings(in_hand_bytes_max=64 << 20))
+    filling: BodySettings = field(default_factory=lambda: BodySettings(in_hand_bytes_max=32 << 20))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class AgentApi:
         self._handout = backend.handout
         self._reports = backend.reports
         self._bodies = BodyReader(settings.bodies)
+        self._filling_bodies = BodyReader(settings.filling)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one HTTP request."""
@@ -71,7 +73,8 @@ class AgentApi:
             return
         except MeterhallError as error:
             reply = refusal_of(error)
-        if scope["method"] == "POST" and not incoming.complete and not await discard(incoming):
+        unread = scope["method"] == "POST" and not incoming.complete and CLOSE not in reply.headers
+        if unread and not await discard(incoming):
             reply.headers.append(CLOSE)
         AGENT_REQUESTS.labels(_CALLS.get(path, "other"), str(reply.status)).inc()
         now: Headers = [(_CLOCK_HEADER, b"%d" % self._clock.now_ms())]
@@ -107,11 +110,12 @@ class AgentApi:
     async def _report(self, host: FleetHost, headers: Headers, receive: Receive) -> Reply:
         filling = _BACKFILL in headers
         with self._reports.gate(filling=filling).place(host.host.host_id):
-            body = await self._bodies.read(headers, receive, self._reports.body_bytes_max)
+            bodies = self._filling_bodies if filling else self._bodies
+            body = await bodies.read(headers, receive, self._reports.body_bytes_max)
             try:
                 answer = await self._reports.store(host, body, filling=filling)
             finally:
-                self._bodies.release(body)
+                bodies.release(body)
         return Reply(200, [JSON, NOSNIFF], answer)
 
 

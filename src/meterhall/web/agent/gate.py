@@ -4,13 +4,15 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from meterhall.model.errors import Overloaded
+from meterhall.model.errors import Overloaded, StoreUnavailable
 from meterhall.ports.clock import Clock
 
 _WAIT_S_MAX = 60
 # Who has not come back for so long does not want to come in any more.
 _FORGOTTEN_S = 180.0
 _SMOOTHING = 0.1
+# A store that takes nothing now is not asked again for each of those who wait.
+_CLOSED_S = 1.0
 
 
 class Gate:
@@ -24,19 +26,26 @@ class Gate:
         # Who was sent away and has not come in since, oldest first.
         self._outside: dict[str, float] = {}
         self._each_s = 0.1
+        self._closed_until_s = 0.0
 
     @contextmanager
     def place(self, who: str) -> Iterator[None]:
-        """A place while the block runs. Raises Overloaded where there is none, or `who` has one already."""
+        """A place while the block runs. Raises Overloaded where there is none, or `who` has one already.
+
+        After a block that met a store which is unavailable there is none for a moment.
+        """
         begun_s = self._clock.monotonic()
         if who in self._inside:
             raise Overloaded("one report at a time", 1)
-        if len(self._inside) >= self._places:
+        if len(self._inside) >= self._places or begun_s < self._closed_until_s:
             raise Overloaded(self._refusal, self._wait_s(who, begun_s))
         self._outside.pop(who, None)
         self._inside.add(who)
         try:
             yield
+        except StoreUnavailable:
+            self._closed_until_s = self._clock.monotonic() + _CLOSED_S
+            raise
         finally:
             self._inside.discard(who)
             took_s = (self._clock.monotonic() - begun_s) / self._places

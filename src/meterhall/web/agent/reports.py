@@ -41,7 +41,7 @@ class ReportSettings:
     limits: ReportLimits
     live_places: int = 256
     live_threads: int = 2
-    filling_places: int = 4
+    filling_places: int = 8
     filling_threads: int = 1
 
 
