@@ -159,6 +159,30 @@ def delete_project(control: Control, project_id: str) -> None:
     click.echo(f"deleted {project_id}")
 
 
+@projects.command("limits")
+@click.argument("project_id", metavar="ID")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A whole number, 0 for no limit, or `default` for what [limits] says. May be repeated.",
+)
+@_json_option
+@_with_control
+def project_limits(
+    control: Control, project_id: str, changes: Sequence[str], as_json: bool
+) -> None:
+    """Show a project's limits, or set some; a running server follows within seconds."""
+    if changes:
+        control.limits.change(project_id, dict(map(_limit_change, changes)))
+    rows = [
+        {"limit": name, "value": value, "from": "project" if own else "configuration"}
+        for name, (value, own) in control.limits.of_project(project_id).items()
+    ]
+    _show(rows, as_json)
+
+
 @_group("keys", "Appkeys of projects.")
 def keys(_context: click.Context, **_where: Any) -> None:
     """See `meaning`."""
@@ -282,6 +306,13 @@ def _lifetime_ms(text: str) -> int:
         return int(parse_duration_ms(text))
     except BadInput as error:
         raise BadInput(f"--expires {text!r}: {error}") from None
+
+
+def _limit_change(text: str) -> tuple[str, int | None]:
+    name, equals, value = text.partition("=")
+    if not equals or not (value.isdecimal() or value == "default"):
+        raise BadInput(f"--set {text!r}: allowed is NAME=NUMBER or NAME=default")
+    return name, None if value == "default" else int(value)
 
 
 def _scopes(text: str) -> frozenset[Scope]:

@@ -18,6 +18,7 @@ from meterhall.app.setting_types import (
     ListenAddress,
     parse_bool,
     parse_bytes,
+    parse_ceiling,
     parse_choice,
     parse_count,
     parse_duration_ms,
@@ -146,9 +147,26 @@ class CollectSection:
 
 @dataclass(frozen=True, slots=True)
 class LimitsSection:
-    """`[limits]`: ceilings of each project."""
+    """`[limits]`: ceilings of each project in a region; 0 is none. `projects limits` sets those of one.
+
+    All but the first are named as in `model.limits.ProjectLimits`.
+    """
 
     targets_per_host: int = _setting(5, parse_count, "Targets of one host over all its workspaces.")
+    active_series: int = _setting(
+        150_000, parse_ceiling, "Series with recent samples, 0 for no limit, which quickstart sets."
+    )
+    samples_per_second: int = _setting(
+        10_000, parse_ceiling, "Samples taken, 0 for no limit, which quickstart sets."
+    )
+    samples_burst: int = _setting(
+        200_000, parse_ceiling, "Samples by which a project may run ahead of its rate."
+    )
+    labels_per_series: int = _setting(
+        40, parse_ceiling, "Labels of a series, those that are stamped included."
+    )
+    label_name_bytes: int = _setting(1_024, parse_ceiling, "Bytes of a label's name.")
+    label_value_bytes: int = _setting(4_096, parse_ceiling, "Bytes of a label's value.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,14 @@ from starlette.types import ASGIApp
 from meterhall.app.clock import SystemClock
 from meterhall.app.config import STORE_FOLDER, Settings
 from meterhall.app.control_plane import data_directory, open_control
+from meterhall.app.project_meter import ProjectMeter
 from meterhall.collect.addresses import AddressPolicy
 from meterhall.collect.collector import Collaborators, Collector, CollectSettings
 from meterhall.collect.fetch import FetchSettings
 from meterhall.collect.hostmetrics.machine import HostMetrics
 from meterhall.collect.targetloop import TargetState
 from meterhall.control.plane import Control
+from meterhall.ingest.allowance import Allowances
 from meterhall.ingest.limits import PushLimits, ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.push import PushReceiver
@@ -51,6 +53,14 @@ class Service:
     admin: ASGIApp
 
 
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What every way in shares."""
+
+    catalog: MetadataCatalog
+    allowances: Allowances
+
+
 @contextmanager
 def open_service(settings: Settings) -> Iterator[Service]:
     """Opens the store first: it holds the lock on the data directory. Closes in reverse order.
@@ -65,14 +75,19 @@ def open_service(settings: Settings) -> Iterator[Service]:
         stack.callback(control.close)
         control.start()
         catalog = MetadataCatalog()
-        collector = _collector(settings, clock, control, store, catalog)
+        allowances = Allowances(control.limits, clock)
+        collector = _collector(settings, clock, control, store, Intake(catalog, allowances))
         backend = Backend(
             store=store,
             engine=Engine(EngineOptions(lookback_ms=settings.query.lookback)),
             catalog=catalog,
             pushes=PushReceiver(
-                store.writer, catalog, PushLimits(decoded_bytes_max=settings.server.body_bytes_max)
+                store.writer,
+                catalog,
+                PushLimits(decoded_bytes_max=settings.server.body_bytes_max),
+                allowances,
             ),
+            allowances=allowances,
             clock=clock,
             settings=_prometheus_settings(settings),
             targets=CollectedTargets(collector),
@@ -84,7 +99,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
         stack.callback(guide_workers.shutdown)
         guide = create_guide(control, control.access, guide_workers)
         public = create_app(guide, prometheus, secrets.token_hex(4))
-        admin = create_admin(REGISTRY)
+        admin = create_admin(REGISTRY, ProjectMeter(allowances, store).measure)
         yield Service(settings, control, collector, public, admin)
 
 
@@ -123,12 +138,14 @@ def _collector(
     clock: SystemClock,
     control: Control,
     store: EmbeddedStore,
-    catalog: MetadataCatalog,
+    intake: "Intake",
 ) -> Collector:
     limits = ScrapeLimits(samples_max=settings.collect.samples_max)
 
     def open_session(target: ScrapeTarget) -> ScrapeSession:
-        return ScrapeSession(target, store.writer(target.tenant), catalog, limits)
+        writer = store.writer(target.tenant)
+        allowance = intake.allowances.of(target.tenant)
+        return ScrapeSession(target, writer, intake.catalog, limits, allowance)
 
     policy = AddressPolicy(
         allow_loopback=settings.collect.allow_loopback,

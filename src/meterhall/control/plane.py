@@ -13,6 +13,7 @@ from meterhall.control.identifiers import Identifiers
 from meterhall.control.inventory import Inventory
 from meterhall.control.jobs import Jobs
 from meterhall.control.keys import Keys
+from meterhall.control.limits import Limits
 from meterhall.control.projects import Projects
 from meterhall.control.settings import ControlSettings
 from meterhall.control.targets import Targets
@@ -32,6 +33,7 @@ class Control:
         self.targets = Targets(context)
         self.watcher = ChangeWatcher(context.database, context.settings.poll_ms)
         self.access = SnapshotAccess(context, self.watcher)
+        self.limits = Limits(context, self.watcher)
         self.inventory = Inventory(context, self.watcher)
 
     @property

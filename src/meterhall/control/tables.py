@@ -5,6 +5,7 @@ Every table that is listed has `seq`, which orders rows by creation even within 
 Identifiers are text. Times are milliseconds since the Unix epoch.
 
     projects ─┬─ keys
+              ├─ limits
               ├─ hosts ──┐
               └─ jobs ───┴─ targets          (rows below go when the row above goes)
 
@@ -28,7 +29,7 @@ from sqlalchemy import (
 )
 
 # The newest migration. A fresh database is made from this file at once and stamped with it.
-REVISION = "0001"
+REVISION = "0002"
 
 ACCESS_TOPIC = "access"
 INVENTORY_TOPIC = "inventory"
@@ -69,6 +70,14 @@ projects = Table(
     _id(),
     Column("name", String(255), nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+)
+
+limits = Table(
+    "limits",
+    metadata,
+    _parent("project_id", "projects.id", primary_key=True),
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
 )
 
 keys = Table(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from meterhall.model.samples import RefArray, Row, TimestampArray, ValueArray
+from meterhall.model.samples import REFUSED, RefArray, Row, TimestampArray, ValueArray
 
 
 def merge_rows(times_ms: TimestampArray, refs: RefArray, values: ValueArray) -> list[Row]:
@@ -20,6 +20,12 @@ def merge_rows(times_ms: TimestampArray, refs: RefArray, values: ValueArray) -> 
         for part in np.split(order, cuts)
         if len(part)
     ]
+
+
+def only_taken(row: Row) -> Row:
+    """The row without what the project has no room for."""
+    taken = row.refs != REFUSED
+    return row if taken.all() else Row(row.time_ms, row.refs[taken], row.values[taken])
 
 
 def renamed(refs: RefArray, names: Mapping[int, int]) -> RefArray:

@@ -36,6 +36,10 @@ class Store(Protocol):
 
     def head_stats(self, tenant: Tenant, limit: int) -> HeadStats: ...
 
+    def active_series(self, tenant: Tenant) -> int:
+        """How many series the tenant has in memory; costs next to nothing."""
+        ...
+
     def close(self) -> None:
         """Waits for appends in hand, makes everything durable, releases the directory."""
         ...

@@ -1,7 +1,7 @@
 """Every metric that the service exposes about itself at /metrics, declared in this one file.
 
-Names carry their unit. No label ever holds an appkey, a project's own text, or anything of unbounded
-cardinality.
+Names carry their unit. No label ever holds an appkey or a project's own text, and none but `project`, an id that
+the control plane gives, is of unbounded cardinality.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -44,6 +44,24 @@ HEAD_SERIES = Gauge("meterhall_head_series", "Series in memory.", registry=REGIS
 BLOCKS = Gauge("meterhall_blocks", "Immutable blocks on disk.", registry=REGISTRY)
 QUARANTINED = Counter(
     "meterhall_quarantined_pieces", "Damaged pieces of files set aside.", registry=REGISTRY
+)
+PROJECT_LIMIT = Gauge(
+    "meterhall_project_limit",
+    "A limit of a project; 0 is none.",
+    ["region", "project", "limit"],
+    registry=REGISTRY,
+)
+PROJECT_USAGE = Gauge(
+    "meterhall_project_usage",
+    "How much of a limit is used; of those on labels, the largest that was seen since the start.",
+    ["region", "project", "limit"],
+    registry=REGISTRY,
+)
+PROJECT_REFUSED = Gauge(
+    "meterhall_project_refused",
+    "Series (of samples_per_second: pushes) that a limit has refused since the start.",
+    ["region", "project", "limit"],
+    registry=REGISTRY,
 )
 GUIDE_REQUESTS = Counter(
     "meterhall_guide_requests",

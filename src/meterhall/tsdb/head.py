@@ -29,6 +29,7 @@ from meterhall.model.samples import (
     ABSENT_BITS,
     OUT_OF_BOUNDS,
     OUT_OF_ORDER,
+    REFUSED,
     TOO_FAR_AHEAD,
     RefArray,
     Rejection,
@@ -53,6 +54,8 @@ from meterhall.tsdb.wal_format import Definition, GroupRow
 
 _COLUMN_BITS = 24
 _COLUMN_MASK = (1 << _COLUMN_BITS) - 1
+# So many columns without a series are nothing to worry about: 64 KB.
+_DEAD_COLUMNS = 16_384
 
 
 class Past(Protocol):
@@ -134,16 +137,19 @@ class TenantHead:
         numbers = [self.index.find(labels) for labels in series]
         return None if None in numbers else self._refs[np.asarray(numbers, np.int64)]
 
-    def intern(self, clock: str, series: Sequence[Labels]) -> tuple[RefArray, Definition | None]:
+    def intern(
+        self, clock: str, series: Sequence[Labels], series_max: int | None = None
+    ) -> tuple[RefArray, Definition | None]:
         """Refs of the series, and what the log must define for those that are new."""
         numbers: list[int] = []
         fresh: list[int] = []
+        room = len(series) if series_max is None else max(0, series_max - len(self.index))
         for labels in series:
             number = self.index.find(labels)
-            if number is None:
+            if number is None and len(fresh) < room:
                 number = self.index.add(labels)
                 fresh.append(number)
-            numbers.append(number)
+            numbers.append(REFUSED if number is None else number)
         definition = None
         if fresh:
             group = self._group(clock, len(fresh))
@@ -152,7 +158,10 @@ class TenantHead:
             self._set_refs(fresh, group.number, columns)
             labels_of = self.index.labels(fresh)
             definition = Definition(self.tenant, group.number, clock, columns, labels_of)
-        return self._refs[np.asarray(numbers, np.int64)], definition
+        places = np.asarray(numbers, np.int64)
+        refs = np.full(len(places), REFUSED, np.int64)
+        refs[places >= 0] = self._refs[places[places >= 0]]
+        return refs, definition
 
     def append(self, rows: Sequence[Row], now_ms: int) -> Batch:
         """Judges and stores rows, in their order."""
@@ -378,7 +387,7 @@ class TenantHead:
     def _group(self, clock: str, fresh: int) -> Group:
         """The clock's group, or a new one where it has no room for more columns."""
         group = self._group_of_clock.get(clock)
-        if group is None or group.columns + fresh > _COLUMN_MASK:
+        if group is None or not _has_room(group, fresh):
             group = Group(self._next_group(), clock, self._settings)
             self.groups[group.number] = self._group_of_clock[clock] = group
         return group
@@ -403,6 +412,15 @@ class TenantHead:
             refs[: len(self._refs)] = self._refs
             self._refs = refs
         self._refs[np.asarray(numbers)] = (group << _COLUMN_BITS) | np.asarray(columns, np.int64)
+
+
+def _has_room(group: Group, fresh: int) -> bool:
+    """Whether new columns go into the group: numbers are left, and most of those given out still live.
+
+    Numbers are never used twice, so series that come and go would make a group's table grow for ever.
+    """
+    dead = group.columns - group.width
+    return group.columns + fresh <= _COLUMN_MASK and dead <= max(_DEAD_COLUMNS, 4 * group.width)
 
 
 def _split(row: Row) -> Iterator[tuple[int, Slots, ValueArray]]:

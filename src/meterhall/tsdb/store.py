@@ -41,7 +41,9 @@ class TenantWriter:
     log: Log
     clock: Clock
 
-    def intern(self, clock: str, series: Sequence[Labels]) -> RefArray:
+    def intern(
+        self, clock: str, series: Sequence[Labels], series_max: int | None = None
+    ) -> RefArray:
         """A ref for each label set. Raises StoreUnavailable when the log cannot take new ones."""
         with self.head.lock:
             known = self.head.refs(series)
@@ -49,7 +51,7 @@ class TenantWriter:
             return known
         self.log.check()
         with self.head.lock:
-            refs, definition = self.head.intern(clock, series)
+            refs, definition = self.head.intern(clock, series, series_max)
             if definition is not None:
                 self.log.submit(definition_frames(definition))
         return refs
@@ -99,6 +101,10 @@ class EmbeddedStore:
     def head_stats(self, tenant: Tenant, limit: int) -> HeadStats:
         """Counts over the tenant's recent series."""
         return head_stats(self._head(tenant), limit)
+
+    def active_series(self, tenant: Tenant) -> int:
+        """How many series the tenant has in memory: those with a recent sample."""
+        return len(self._head(tenant).index)
 
     def close(self) -> None:
         """Waits for appends in hand, makes everything durable, releases the directory."""

@@ -1,5 +1,7 @@
 """The operator's listener: the service's own metrics and a probe. It has no authentication and stays on loopback."""
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
@@ -10,11 +12,17 @@ from starlette.routing import Route
 from meterhall.telemetry.metrics import REGISTRY
 
 
-def create_admin(registry: CollectorRegistry = REGISTRY) -> Starlette:
-    """`/metrics` in the format that the scraper asks for, and `/-/healthy`."""
+def create_admin(
+    registry: CollectorRegistry = REGISTRY, measure: Callable[[], None] = lambda: None
+) -> Starlette:
+    """`/metrics` in the format that the scraper asks for, and `/-/healthy`.
+
+    `measure` is called first: it sets what is counted only when somebody looks.
+    """
 
     def metrics(request: Request) -> Response:
         # Starlette runs a plain function on a thread: collecting may take a while.
+        measure()
         encoder, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encoder(registry), headers={"content-type": content_type})
 

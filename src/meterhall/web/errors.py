@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from meterhall.model.errors import (
     BadInput,
     Forbidden,
+    LimitExceeded,
     MeterhallError,
     Overloaded,
     QueryCanceled,
@@ -58,6 +59,7 @@ _TABLE: tuple[tuple[type[MeterhallError], int, str], ...] = (
     (StoreUnavailable, 503, "unavailable"),
     (StoreError, 500, "internal"),
     (Overloaded, 503, "unavailable"),
+    (LimitExceeded, 429, "too_many_requests"),
 )
 
 
@@ -73,7 +75,7 @@ def failure_of(error: MeterhallError) -> Failure:
 
 def _retry_after_s(error: MeterhallError) -> int | None:
     """Seconds after which the same request may succeed; None where it is not a matter of time."""
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | LimitExceeded):
         return error.retry_after_s
     return 1 if isinstance(error, StoreUnavailable) else None
 

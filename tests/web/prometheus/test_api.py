@@ -330,6 +330,8 @@ def test_status_pages(served):
     tsdb = served.get("status/tsdb", limit=1).data
     assert tsdb["headStats"]["numSeries"] == 12
     assert tsdb["seriesCountByMetricName"] == [{"name": "special", "value": 7}]
+    assert tsdb["limits"]["active_series"] == {"limit": 0, "used": 12, "refused": 0}
+    assert tsdb["limits"]["label_value_bytes"]["limit"] == 4096
 
 
 def test_stats_where_they_are_asked_for(served):

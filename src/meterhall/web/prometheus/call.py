@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from meterhall.ingest.allowance import Allowances
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.push import PushReceiver
 from meterhall.model.errors import BadInput
@@ -77,6 +78,7 @@ class Backend:
     catalog: MetadataCatalog
     pushes: PushReceiver
     clock: Clock
+    allowances: Allowances
     settings: PrometheusSettings = field(default_factory=PrometheusSettings)
     targets: TargetSource | None = None
     started_ms: int = 0
