@@ -42,6 +42,11 @@ WAL_FSYNC_SECONDS = Histogram(
 )
 HEAD_SERIES = Gauge("meterhall_head_series", "Series in memory.", registry=REGISTRY)
 BLOCKS = Gauge("meterhall_blocks", "Immutable blocks on disk.", registry=REGISTRY)
+TOMBSTONES = Gauge(
+    "meterhall_tombstones",
+    "Deletions whose samples are still in a block or in the log.",
+    registry=REGISTRY,
+)
 QUARANTINED = Counter(
     "meterhall_quarantined_pieces", "Damaged pieces of files set aside.", registry=REGISTRY
 )

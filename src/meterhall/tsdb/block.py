@@ -283,6 +283,11 @@ class TenantBlock:
                 parts.append(BlockPart(self, numbers[first:last], times, start_ms, end_ms))
         return parts
 
+    def living_parts(self, living: tuple[BitMap, int, int]) -> "BlockParts":
+        """Series over a range, as `tombstones` gives them."""
+        numbers, start_ms, end_ms = living
+        return self.parts(np.asarray(numbers.to_array(), np.int64), start_ms, end_ms)
+
     def read(self, numbers: _Numbers, times: TimestampArray) -> ValueArray:
         """Values of series that share the clock `times`."""
         out = np.full((len(numbers), len(times)), ABSENT)

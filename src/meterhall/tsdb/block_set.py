@@ -48,6 +48,11 @@ class BlockSet:
         """No group number from here on was ever used, as far as blocks know."""
         return self._manifest.next_group
 
+    @property
+    def next_number(self) -> int:
+        """Every block that is there, or being written, has a number below it."""
+        return self._manifest.next_block
+
     def newest_ms(self) -> int:
         """No block holds a sample after this; NO_TIME where there is no block."""
         return self._newest_ms

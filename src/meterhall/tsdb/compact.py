@@ -16,6 +16,7 @@ from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.selection import StoredSelection
 from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.tombstones import EVER, Tombstones
 
 _log = structlog.get_logger()
 
@@ -39,9 +40,17 @@ def plan(blocks: Sequence[Block], settings: StoreSettings, mark_ms: int) -> list
 
 
 def merge_blocks(
-    blocks: Sequence[Block], into: BlockSet, disk: Disk, check: Callable[[], None]
+    blocks: Sequence[Block],
+    into: BlockSet,
+    tombstones: Tombstones,
+    disk: Disk,
+    check: Callable[[], None],
 ) -> int | None:
-    """Replaces blocks by one; its number, or None where damage turned up. Raises OSError."""
+    """Replaces blocks by one, without what is hidden; its number, or None where damage turned up.
+
+    Raises OSError. The number is given out first: a deletion that comes while it is written means this
+    block too.
+    """
     span = Span(
         min(block.footer.span_start_ms for block in blocks),
         max(block.footer.span_end_ms for block in blocks),
@@ -49,15 +58,20 @@ def merge_blocks(
     number, path = into.new_path()
     with BlockWriter(path, span, disk, check) as writer:
         for tenant in _tenants(blocks):
+            erasure = tombstones.of(tenant)
             parts = [part for block in blocks if (part := block.tenant(tenant)) is not None]
-            sources = [part.every_part() for part in parts]
+            sources = [
+                part.living_parts(each)
+                for part in parts
+                for each in erasure.living(part, part.every(), *EVER)
+            ]
             writer.tenant(tenant, StoredSelection(sources, span.start_ms, span.end_ms - 1))
         made = writer.finish()
-    if any(block.damaged for block in blocks) or not made:
+    if any(block.damaged for block in blocks):
         into.discard([number])
         return None
     try:
-        into.publish([number], removed=set(blocks))
+        into.publish([number] if made else [], removed=set(blocks))
     except OSError:
         into.discard([number])
         raise

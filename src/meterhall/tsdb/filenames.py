@@ -2,6 +2,7 @@
 
     DIR/LOCK                    flock of the one process that may use the directory
     DIR/MANIFEST                which blocks exist, and how far the log is in blocks
+    DIR/TOMBSTONES              what was deleted, or is past a project's retention, and still in blocks
     DIR/wal/00000001.wal        segments of the write-ahead log, numbered upward
     DIR/blocks/0000000001.block immutable blocks, numbered upward
     DIR/quarantine/             damaged pieces, for whoever wants to look at them
@@ -14,6 +15,7 @@ from pathlib import Path
 
 LOCK = "LOCK"
 MANIFEST = "MANIFEST"
+TOMBSTONES = "TOMBSTONES"
 WAL_DIRECTORY = "wal"
 BLOCK_DIRECTORY = "blocks"
 QUARANTINE_DIRECTORY = "quarantine"

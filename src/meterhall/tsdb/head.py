@@ -224,7 +224,7 @@ class TenantHead:
         return self._replay_slowly(group, row, wide, slots)
 
     def forget_empty(self) -> None:
-        """Drops series without samples, after replay."""
+        """Drops series without samples, after replay or a deletion."""
         for group in list(self.groups.values()):
             self._drop(group, group.idle_slots(NO_TIME + 1))
         self._aliases.clear()
@@ -232,7 +232,7 @@ class TenantHead:
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> HeadParts:
         """Series that pass and may have samples in the range, group by group."""
         parts = HeadParts()
-        for group, recent in self._recent(matchers, start_ms, end_ms):
+        for group, recent in self.matching(matchers, start_ms, end_ms):
             labels = self._labels(group, recent)
             parts.append(HeadPart(labels, group.view(recent, start_ms, end_ms)))
         return parts
@@ -242,13 +242,14 @@ class TenantHead:
     ) -> Collection[str]:
         """Values of a label in the series that `select` finds."""
         found = BitMap()
-        for group, recent in self._recent(matchers, start_ms, end_ms):
+        for group, recent in self.matching(matchers, start_ms, end_ms):
             found |= BitMap(group.series[recent].astype(np.uint32))
         return values_among(self.index, name, found, self.index.labels)
 
-    def _recent(
+    def matching(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int
     ) -> Iterator[tuple[Group, Slots]]:
+        """Slots, group by group, whose series pass and may have samples in the range."""
         numbers = np.asarray(match(self.index, matchers).to_array(), np.uint32)
         for group, slots in self._by_group(numbers):
             if group.time_min <= end_ms and group.time_max >= start_ms:
@@ -290,6 +291,12 @@ class TenantHead:
         """Forgets series whose samples are all in blocks, and groups without series."""
         for group in list(self.groups.values()):
             self._drop(group, group.idle_slots(before_ms))
+
+    def exchange(self, group: Group) -> None:
+        """Puts a group in the place of the one with its number."""
+        if self._group_of_clock.get(group.clock) is self.groups[group.number]:
+            self._group_of_clock[group.clock] = group
+        self.groups[group.number] = group
 
     def _append(
         self, batch: Batch, group: Group, time_ms: int, columns: Slots, values: ValueArray

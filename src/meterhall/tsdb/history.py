@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pyroaring import BitMap
 
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
@@ -15,11 +16,11 @@ from meterhall.tsdb.cache import NotAtHand
 from meterhall.tsdb.matching import Postings, match, values_among
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.selection import Source, StoredSelection
+from meterhall.tsdb.tombstones import EVER, Erasure, Living, Tombstones
 from meterhall.tsdb.wal import NO_TIME
 
 # `newest` asks no more blocks than this; usually one or two are in the range.
 _BLOCKS_MAX = 4
-_EVER = (NO_TIME + 1, -NO_TIME - 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class History:
 
     tenant: Owner
     blocks: BlockSet
+    tombstones: Tombstones
 
     def newest_ms(self) -> int:
         """No block has a sample of the tenant after this. A bound: any tenant's newest will do."""
@@ -46,7 +48,8 @@ class History:
                 break
             here = block.tenant(self.tenant)
             if here is not None:
-                found = _last_times(here, [series[row] for row in waiting.tolist()])
+                wanted = [series[row] for row in waiting.tolist()]
+                found = _last_times(here, self._erasure, wanted)
                 newest[waiting] = np.maximum(newest[waiting], found)
         return newest
 
@@ -54,8 +57,8 @@ class History:
         """Each series' value at one instant."""
         values = np.full(len(series), ABSENT)
         for here in self._parts(time_ms, time_ms):
-            source, rows = _known(here, series, time_ms, time_ms)
-            selection = StoredSelection([source], time_ms, time_ms)
+            sources, rows = _known(here, self._erasure, series, (time_ms, time_ms))
+            selection = StoredSelection(sources, time_ms, time_ms)
             for group in selection.groups():
                 for row, value in zip(group.rows.tolist(), group.values[:, 0], strict=True):
                     if value.view(np.uint64) != ABSENT_BITS:
@@ -63,11 +66,13 @@ class History:
         return values
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Iterator[Source]:
-        """One source for each block that may hold samples of the range."""
+        """Sources of each block that may hold samples of the range."""
         for here in self._parts(start_ms, end_ms):
-            numbers = np.asarray(match(here, matchers).to_array(), np.int64)
-            if len(numbers):
-                yield here.parts(numbers, start_ms, end_ms)
+            numbers = match(here, matchers)
+            if numbers:
+                yield from map(
+                    here.living_parts, self._erasure.living(here, numbers, start_ms, end_ms)
+                )
 
     def newest(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
@@ -75,11 +80,11 @@ class History:
         """Newest samples block by block: a series may be there several times. Raises NotAtHand.
 
         A tenant without samples in a block of the range is not at hand either, since the block's
-        directory would have to be searched.
+        directory would have to be searched; nor is one of which something in the block is hidden.
         """
         found: list[NewestSample] = []
         blocks = [block for block in self.blocks.blocks if block.overlaps(start_ms, end_ms)]
-        if len(blocks) > _BLOCKS_MAX:
+        if len(blocks) > _BLOCKS_MAX or any(map(self._erasure.touches, blocks)):
             raise NotAtHand
         for block in blocks:
             here = block.tenant_at_hand(self.tenant)
@@ -91,12 +96,22 @@ class History:
     ) -> Iterator[Collection[str]]:
         """Values of a label in the series that `select` finds, block by block."""
         for here in self._parts(start_ms, end_ms):
-            numbers = here.alive(match(here, matchers), start_ms, end_ms)
+            numbers = _alive(
+                here, self._erasure.living(here, match(here, matchers), start_ms, end_ms)
+            )
             yield values_among(here, name, numbers, here.all_labels)
 
     def indexes(self, start_ms: int, end_ms: int) -> Iterator[Postings]:
         """The tenant's index in each block that may hold samples of the range."""
-        yield from self._parts(start_ms, end_ms)
+        for here in self._parts(start_ms, end_ms):
+            if self._erasure.touches(here.block):
+                yield _Survivors(here, self._erasure, (start_ms, end_ms))
+            else:
+                yield here
+
+    @property
+    def _erasure(self) -> Erasure:
+        return self.tombstones.of(self.tenant)
 
     def _parts(self, start_ms: int, end_ms: int) -> Iterator[TenantBlock]:
         for block in self.blocks.blocks:
@@ -106,15 +121,49 @@ class History:
                     yield here
 
 
+class _Survivors:
+    """Implements `matching.Postings` over those series of a block of which something may be seen."""
+
+    def __init__(self, here: TenantBlock, erasure: Erasure, within: tuple[int, int]) -> None:
+        self._here = here
+        self._numbers = _alive(here, erasure.living(here, here.every(), *within))
+
+    def every(self) -> BitMap:
+        """All of them."""
+        return self._numbers
+
+    def names(self) -> Collection[str]:
+        """Their label names."""
+        labels = self._here.all_labels(self._numbers)
+        return {name for pairs in labels for name, _ in pairs}
+
+    def values(self, name: str) -> Collection[str]:
+        """Their values of a label."""
+        return values_among(self._here, name, self._numbers, self._here.all_labels)
+
+    def series(self, name: str, value: str) -> BitMap | None:
+        """Those that carry the pair."""
+        found = self._here.series(name, value)
+        return None if found is None else found & self._numbers
+
+
+def _alive(here: TenantBlock, living: Iterator[Living]) -> BitMap:
+    """Series whose clock reaches into a range in which they may be seen."""
+    found = BitMap()
+    for numbers, start_ms, end_ms in living:
+        found |= here.alive(numbers, start_ms, end_ms)
+    return found
+
+
 def _newest(block: Block) -> int:
     return block.footer.newest_ms
 
 
-def _last_times(here: TenantBlock, series: Sequence[Labels]) -> TimestampArray:
+def _last_times(here: TenantBlock, erasure: Erasure, series: Sequence[Labels]) -> TimestampArray:
     """Each series' newest sample in one block, NO_TIME where there is none."""
     newest = np.full(len(series), NO_TIME)
-    source, rows = _known(here, series, *_EVER)
-    selection = StoredSelection([source], *_EVER)
+    sources, rows = _known(here, erasure, series, EVER)
+    selection = StoredSelection(sources, *EVER)
     for group in selection.groups():
         present = group.values.view(np.uint64) != ABSENT_BITS
         targets = [rows[selection.labels[row]] for row in group.rows.tolist()]
@@ -123,14 +172,14 @@ def _last_times(here: TenantBlock, series: Sequence[Labels]) -> TimestampArray:
 
 
 def _known(
-    here: TenantBlock, series: Sequence[Labels], start_ms: int, end_ms: int
-) -> tuple[Source, dict[Labels, int]]:
-    """The series that a block has, as a source, and where each stands in `series`."""
-    numbers = []
+    here: TenantBlock, erasure: Erasure, series: Sequence[Labels], within: tuple[int, int]
+) -> tuple[list[Source], dict[Labels, int]]:
+    """The series that a block has and that may be seen, and where each stands in `series`."""
+    numbers = BitMap()
     rows: dict[Labels, int] = {}
     for row, labels in enumerate(series):
         number = here.find(labels)
         if number is not None:
-            numbers.append(number)
+            numbers.add(number)
             rows[labels] = row
-    return here.parts(np.asarray(numbers, np.int64), start_ms, end_ms), rows
+    return [here.living_parts(each) for each in erasure.living(here, numbers, *within)], rows

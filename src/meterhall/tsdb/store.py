@@ -5,12 +5,15 @@ select → head first, then blocks → merged by clock
 background → flush the head to blocks, merge blocks, drop what is past retention, truncate the log
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from meterhall.model.errors import StoreUnavailable
 from meterhall.model.labels import Labels
+from meterhall.model.matcher import Matcher
 from meterhall.model.samples import RefArray, Row
 from meterhall.model.tenant import Tenant
 from meterhall.ports.append import Appended
@@ -28,6 +31,7 @@ from meterhall.tsdb.replay import replay
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.statistics import head_stats
 from meterhall.tsdb.tenants import TenantTable
+from meterhall.tsdb.tombstones import Tombstones
 from meterhall.tsdb.upkeep import Upkeep
 from meterhall.tsdb.wal import Log
 from meterhall.tsdb.wal_format import Kind, definition_frames, encode_samples, frame
@@ -92,7 +96,7 @@ class EmbeddedStore:
     def reader(self, tenant: Tenant) -> TenantReader:
         """Raises BadInput for a tenant that the control plane cannot have issued."""
         head = self._head(tenant)
-        return TenantReader(head, History(head.tenant, self._blocks))
+        return TenantReader(head, History(head.tenant, self._blocks, self._tombstones))
 
     def writer(self, tenant: Tenant) -> TenantWriter:
         """Raises BadInput for a tenant that the control plane cannot have issued."""
@@ -105,6 +109,21 @@ class EmbeddedStore:
     def active_series(self, tenant: Tenant) -> int:
         """How many series the tenant has in memory: those with a recent sample."""
         return len(self._head(tenant).index)
+
+    def delete(
+        self, tenant: Tenant, matchers: Sequence[Matcher], start_ms: int, end_ms: int
+    ) -> None:
+        """Deletes samples, both ends included. On disk, and out of every later answer, when it returns.
+
+        What is appended afterwards stays, whatever its time. Raises StoreUnavailable: then nothing is gone.
+        """
+        with _as_unavailable():
+            self._upkeep.delete(self._head(tenant), matchers, start_ms, end_ms)
+
+    def clean(self, tenant: Tenant) -> None:
+        """Gives the space of the tenant's deleted samples back now; upkeep would by and by."""
+        with _as_unavailable():
+            self._upkeep.clean(Owner(tenant.region, tenant.project))
 
     def close(self) -> None:
         """Waits for appends in hand, makes everything durable, releases the directory."""
@@ -133,7 +152,8 @@ class EmbeddedStore:
         for path in filenames.temporary_paths(self._directory):
             self._disk.unlink(path)
         self._blocks = BlockSet(self._directory, self._settings, self._disk)
-        self._tenants = TenantTable(self._settings, self._blocks)
+        self._tombstones = Tombstones(self._directory, self._disk)
+        self._tenants = TenantTable(self._settings, self._blocks, self._tombstones)
         replayed = replay(self._directory, self._disk)
         self._tenants.restore(replayed)
         self._wal = Log(
@@ -143,5 +163,15 @@ class EmbeddedStore:
             replayed.segments,
             self._blocks.mark.segment,
         )
-        self._upkeep = Upkeep(self._wal, self._blocks, self._settings, self._disk, self._clock)
+        self._upkeep = Upkeep(
+            self._wal, self._blocks, self._settings, self._tombstones, self._disk, self._clock
+        )
         self._upkeep.start(self._tenants)
+
+
+@contextmanager
+def _as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(f"the disk refuses: {error.strerror}") from error

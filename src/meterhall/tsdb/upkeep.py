@@ -10,16 +10,21 @@ from typing import Protocol
 import structlog
 
 from meterhall.model.errors import StoreUnavailable
+from meterhall.model.matcher import Matcher
 from meterhall.ports.clock import Clock
 from meterhall.telemetry.metrics import HEAD_SERIES
+from meterhall.tsdb.block import Block
 from meterhall.tsdb.block_format import DamagedError
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.compact import merge_blocks, plan
+from meterhall.tsdb.deletion import Deletion
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.flush import Flush, flush_before
 from meterhall.tsdb.head import TenantHead
+from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.retention import drop_expired
 from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.tombstones import Tombstones, remains
 from meterhall.tsdb.wal import Log
 
 _log = structlog.get_logger()
@@ -49,15 +54,18 @@ class Upkeep:
         log: Log,
         blocks: BlockSet,
         settings: StoreSettings,
+        tombstones: Tombstones,
         disk: Disk,
         clock: Clock,
     ) -> None:
         self._log = log
         self._blocks = blocks
         self._settings = settings
+        self._tombstones = tombstones
         self._clock = clock
         self._disk = disk
         self._flush = Flush(log, blocks, settings, disk, self._check)
+        self._deletion = Deletion(log, blocks, tombstones, self._flush.lock)
         self._stopping = threading.Event()
         self._turning = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -88,13 +96,40 @@ class Upkeep:
             if self._flush_is_due(tenants.heads(), end_ms):
                 self._flush.run(tenants.heads, end_ms, tenants.next_group())
             while blocks := plan(self._blocks.blocks, self._settings, self._blocks.mark.time_ms):
-                if merge_blocks(blocks, self._blocks, self._disk, self._check) is None:
+                if self._rewrite(blocks) is None:
                     break
+            self._give_space_back(1)
 
     def flush(self, tenants: Tenants, end_ms: int) -> int:
         """Flushes everything before `end_ms` now; returns how many samples."""
         with self._turning:
             return self._flush.run(tenants.heads, end_ms, tenants.next_group())
+
+    def delete(
+        self, head: TenantHead, matchers: Sequence[Matcher], start_ms: int, end_ms: int
+    ) -> None:
+        """Deletes samples of one tenant; durable and out of sight when it returns."""
+        self._deletion.run(head, matchers, start_ms, end_ms)
+
+    def clean(self, owner: Owner) -> None:
+        """Writes every block anew that holds deleted samples of the owner."""
+        with self._turning:
+            self._give_space_back(None, owner)
+
+    def _give_space_back(self, blocks_max: int | None, owner: Owner | None = None) -> None:
+        """Writes blocks anew that hold deleted samples; forgets deletions of which nothing is left."""
+        for tombstone in self._tombstones.pending:
+            if owner not in (None, tombstone.owner):
+                continue
+            holding = [block for block in self._blocks.blocks if remains(tombstone, block)]
+            for block in holding[:blocks_max]:
+                if self._rewrite([block]) is not None and blocks_max:
+                    return
+            if not holding and tombstone.segment <= self._log.oldest:
+                self._tombstones.remove([tombstone])
+
+    def _rewrite(self, blocks: Sequence[Block]) -> int | None:
+        return merge_blocks(blocks, self._blocks, self._tombstones, self._disk, self._check)
 
     def _flush_is_due(self, heads: Sequence[TenantHead], end_ms: int) -> bool:
         """When the cut has moved on and leaves something behind, or too much waits behind it."""

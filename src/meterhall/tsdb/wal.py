@@ -138,6 +138,12 @@ class Log:
         with self._changed:
             return self._open.segment.number
 
+    @property
+    def oldest(self) -> int:
+        """The number of the oldest segment that is there."""
+        with self._changed:
+            return self._old[0].number if self._old else self._open.segment.number
+
     def drop_before(self, number: int, time_ms: int) -> None:
         """Removes the oldest segments below `number` that hold nothing at or after `time_ms`.
 

@@ -49,8 +49,13 @@ def accepts_gzip(headers: Iterable[Header]) -> bool:
     )
 
 
-def json_reply(answer: bytes | Iterator[bytes], gzip: bool) -> Reply:
-    """A 200 with a JSON body; the work of making and compressing it is done here and in `rest`."""
+def json_reply(answer: bytes | Iterator[bytes] | None, gzip: bool) -> Reply:
+    """A 200 with a JSON body; the work of making and compressing it is done here and in `rest`.
+
+    204 where there is nothing to say.
+    """
+    if answer is None:
+        return Reply(204, [])
     if isinstance(answer, bytes):
         return packed(200, [JSON], answer, gzip)
     pieces, size = [], 0

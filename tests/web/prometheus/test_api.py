@@ -167,7 +167,7 @@ def test_gzip_only_where_it_is_asked_for_by_name(served, accepted, is_gzip):
         assert json.loads(gzip.decompress(answer.body) if is_gzip else answer.body)["status"]
 
 
-@pytest.mark.parametrize("path", ["/prometheus/x", "/prometheus/api/v2/query", f"{QUERY}/", "/prometheus/api/v1/status/flags", "/prometheus/api/v1/status/config", "/prometheus/api/v1/label//values", "/prometheus/api/v1/admin/tsdb/delete_series", "/prometheus/federate"])  # fmt: skip
+@pytest.mark.parametrize("path", ["/prometheus/x", "/prometheus/api/v2/query", f"{QUERY}/", "/prometheus/api/v1/status/flags", "/prometheus/api/v1/status/config", "/prometheus/api/v1/label//values", "/prometheus/api/v1/admin/tsdb/snapshot", "/prometheus/federate"])  # fmt: skip
 def test_unknown_paths_are_404_in_json(served, path):
     assert served.call("GET", path).error[:2] == (404, "not_found")
     assert served.call("POST", path, b"x" * 100_000).error[:2] == (404, "not_found")

@@ -100,8 +100,8 @@ class Backend:
 
 _parse_cached = functools.lru_cache(_CACHED_EXPRESSIONS)(parse_expr)
 
-# What a handler returns: the body, whole or in pieces.
-Answer = bytes | Iterator[bytes]
+# What a handler returns: the body, whole or in pieces, or None for 204.
+Answer = bytes | Iterator[bytes] | None
 
 
 @dataclass(slots=True)
