@@ -86,7 +86,9 @@ def pages():
 
 
 def scrapes(name, page, samples):
-    target = ScrapeTarget("t", TENANT, "j", "h", "n", "192.0.2.1", 9100, "/metrics", 60_000, 10_000)
+    target = ScrapeTarget(
+        "t", "j", "h", "n", "192.0.2.1", 9100, "/metrics", 60_000, 10_000, tenant=TENANT
+    )
     catalog, limits, sink = MetadataCatalog(), ScrapeLimits(), Sink()
     allowance = UNLIMITED.of(TENANT)
 

@@ -45,7 +45,7 @@ class RecordingWriter:
     def forget(self, labels):
         self.forgotten.add(self.refs.pop(labels))
 
-    def append(self, rows):
+    def append(self, rows, *, any_age=False):
         if self.unavailable:
             raise StoreUnavailable("disk full")
         self.appends.append(list(rows))

@@ -18,7 +18,7 @@ from meterhall.tsdb.store import EmbeddedStore
 
 TENANT = Tenant("kr", "aOpreudC")
 TARGET = ScrapeTarget(
-    "t-1", TENANT, "web", "h-1", "server-1", "192.0.2.7", 9100, "/metrics", 60_000, 10_000
+    "t-1", "web", "h-1", "server-1", "192.0.2.7", 9100, "/metrics", 60_000, 10_000, tenant=TENANT
 )
 NOW = 1_700_000_000_000
 TEXT = "text/plain"

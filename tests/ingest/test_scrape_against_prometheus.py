@@ -152,7 +152,7 @@ def ours(number, page, content_type, port):
     """What we make of a page: (up, {labels: value}) of the samples that a query now would see."""
     writer = RecordingWriter()
     target = ScrapeTarget(
-        "t", Tenant("r", "p"), f"j{number}", "", "127.0.0.1", "127.0.0.1", port, "/", 1, 1
+        "t", f"j{number}", "", "127.0.0.1", "127.0.0.1", port, "/", 1, 1, tenant=Tenant("r", "p")
     )
     now = int(time.time() * 1000)
     session = ScrapeSession(target, writer, MetadataCatalog(), ScrapeLimits(), allowance())

@@ -44,12 +44,12 @@ def series(name, **labels):
     return make_labels({"__name__": name, **labels})
 
 
-def append(writer, labels, *samples, clock="c", wait=True):
+def append(writer, labels, *samples, clock="c", wait=True, any_age=False):
     """Appends (time, value) pairs of one series; returns what the last append said."""
     result = None
     for time_ms, value in samples:
         (ref,) = writer.intern(clock, [labels])
-        result = writer.append([rows_of(time_ms, [ref], [value])])
+        result = writer.append([rows_of(time_ms, [ref], [value])], any_age=any_age)
         if wait:
             result.durable.result(timeout=10)
     return result

@@ -20,6 +20,7 @@ from meterhall.model.samples import (
 from meterhall.model.tenant import Tenant
 
 HOUR = 3_600_000
+DAY = 24 * HOUR
 UP = series("up")
 
 
@@ -96,6 +97,41 @@ def test_one_sample_after_others(tmp_path, before, sample, reason, stored):
         store = open_store(directory)
         assert dump(store) == ({UP: bits} if bits else {})
         store.close()
+
+
+@pytest.mark.parametrize(
+    ("sample", "reason"),
+    [
+        pytest.param((NOW - 2 * HOUR - 1, 5.0), None, id="older than the window"),
+        pytest.param((NOW - 364 * DAY, 5.0), None, id="just inside retention"),
+        pytest.param((NOW - 9 * HOUR, 1.0), None, id="repeated"),
+        pytest.param((NOW - 366 * DAY, 5.0), OUT_OF_BOUNDS, id="past retention"),
+        pytest.param((NOW + 600_001, 5.0), TOO_FAR_AHEAD, id="too far ahead"),
+        pytest.param(
+            (NOW - 9 * HOUR, 5.0), duplicate(NOW - 9 * HOUR, "1", "5"), id="another value"
+        ),
+    ],
+)
+@pytest.mark.parametrize("flushed", [False, True])
+def test_the_back_fill_right(tmp_path, sample, reason, flushed):
+    held = [(NOW - 9 * HOUR, 1.0), (NOW, 2.0)]
+    store = open_store(tmp_path)
+    writer = store.writer(TENANT)
+    append(writer, UP, *held)
+    if flushed:
+        store.flush(NOW + 1)
+    old = append(writer, UP, (NOW - 10 * HOUR, 7.0))
+    assert [each.reason for each in old.rejections] == [OUT_OF_ORDER]
+    said = append(writer, UP, sample, any_age=True)
+    assert [each.reason for each in said.rejections] == ([reason] if reason else [])
+    assert said.accepted == (reason is None)
+    stored = dict(held) if reason else dict([sample, *held])
+    bits = {time: np.float64(value).view("u8") for time, value in sorted(stored.items())}
+    assert dump(store) == {UP: bits}
+    store.close()
+    store = open_store(tmp_path)
+    assert dump(store) == {UP: bits}
+    store.close()
 
 
 def test_refs_are_stable_and_each_series_has_one(tmp_path):

@@ -35,6 +35,7 @@ operation = strategies.one_of(
         strategies.just("append"),
         strategies.integers(0, len(TENANTS) - 1),
         strategies.lists(row, min_size=1, max_size=4),
+        strategies.booleans(),
     ),
     strategies.tuples(strategies.just("run"), strategies.integers(1, 15)),
     strategies.tuples(strategies.just("flush"), strategies.integers(-6, 2)),
@@ -48,13 +49,13 @@ class Oracle:
     def __init__(self):
         self.samples = {}
 
-    def append(self, tenant, labels, time_ms, value):
+    def append(self, tenant, labels, time_ms, value, *, any_age):
         """Whether the sample is accepted."""
         held = self.samples.setdefault((tenant, labels), {})
         bits = int(np.float64(value).view("u8"))
         if time_ms in held:
             return held[time_ms] == bits
-        if held and time_ms < max(held) - WINDOW:
+        if held and time_ms < max(held) - WINDOW and not any_age:
             return False
         held[time_ms] = bits
         return True
@@ -82,7 +83,7 @@ class Driver:
             side_samples_max=10,
         )
 
-    def append(self, who, rows):
+    def append(self, who, rows, any_age=False):
         tenant = TENANTS[who]
         writer = self.store.writer(tenant)
         taken = 0
@@ -93,8 +94,10 @@ class Driver:
             refs = writer.intern(f"g{group}", [LABELS[group, place] for place in places])
             made.append(Row(time_ms, refs, np.array([cells[place] for place in places])))
             for place in places:
-                taken += self.oracle.append(tenant, LABELS[group, place], time_ms, cells[place])
-        said = writer.append(made)
+                taken += self.oracle.append(
+                    tenant, LABELS[group, place], time_ms, cells[place], any_age=any_age
+                )
+        said = writer.append(made, any_age=any_age)
         assert not said.forgotten
         assert said.accepted == taken
         assert said.accepted + len(said.rejections) == sum(len(each.refs) for each in made)

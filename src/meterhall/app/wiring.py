@@ -48,7 +48,7 @@ class Service:
 
     settings: Settings
     control: Control
-    collector: Collector
+    collector: Collector[ScrapeTarget]
     public: ASGIApp
     admin: ASGIApp
 
@@ -139,7 +139,7 @@ def _collector(
     control: Control,
     store: EmbeddedStore,
     intake: "Intake",
-) -> Collector:
+) -> Collector[ScrapeTarget]:
     limits = ScrapeLimits(samples_max=settings.collect.samples_max)
 
     def open_session(target: ScrapeTarget) -> ScrapeSession:
@@ -165,7 +165,7 @@ def _collector(
 class CollectedTargets:
     """The collector's targets as `/api/v1/targets` wants them: web.prometheus.call.TargetSource."""
 
-    def __init__(self, collector: Collector) -> None:
+    def __init__(self, collector: Collector[ScrapeTarget]) -> None:
         self._collector = collector
 
     def active_targets(self, tenant: Tenant) -> Sequence[ActiveTarget]:

@@ -20,7 +20,7 @@ import string
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import psutil
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -76,6 +76,18 @@ class AddressRefused(BadInput):
     """A host, port or address that collection must not connect to. The text is fit to be shown."""
 
 
+class Reach(Protocol):
+    """What one fetcher may connect to."""
+
+    def resolver(self) -> AbstractResolver:
+        """Names to addresses that may be connected to."""
+        ...
+
+    def open_socket(self, info: AddressInfo) -> socket.socket:
+        """aiohttp's socket factory. Raises AddressRefused for an address that may not be connected to."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class AddressPolicy:
     """What may be connected to. `own_listeners` are (host, port) pairs that this server listens on."""
@@ -93,6 +105,10 @@ class AddressPolicy:
             reason = self._reason(form, port)
             if reason is not None:
                 raise AddressRefused(f"address refused: {reason}")
+
+    def resolver(self) -> "CheckedResolver":
+        """Names to addresses that this policy has passed."""
+        return CheckedResolver(self)
 
     def open_socket(self, info: AddressInfo) -> socket.socket:
         """aiohttp's socket factory: checks the address that is about to be connected to."""

@@ -10,21 +10,24 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import structlog
 
-from meterhall.collect.addresses import AddressPolicy
+from meterhall.collect.addresses import Reach
 from meterhall.collect.fetch import Fetcher, FetchSettings
 from meterhall.collect.reports import Reports
 from meterhall.collect.targetloop import Means, Session, TargetLoop, TargetState
-from meterhall.model.target import ScrapeTarget, TargetReport
+from meterhall.model.target import Endpoint, ScrapeTarget, TargetReport
 from meterhall.model.tenant import Tenant
 from meterhall.ports.clock import Clock
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
+# A ScrapeTarget in the service, an Endpoint where nobody knows whose it is: in a host's agent.
+Target = TypeVar("Target", bound=Endpoint)
+Target_co = TypeVar("Target_co", bound=Endpoint, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class CollectSettings:
     fetch: FetchSettings = field(default_factory=FetchSettings)
 
 
-class Inventory(Protocol):
+class Inventory(Protocol[Target_co]):
     """The part of `control.inventory.Inventory` that collection needs. Its calls run on worker threads."""
 
     @property
@@ -49,8 +52,8 @@ class Inventory(Protocol):
         """A number that moves whenever the targets may have changed. Costs nothing."""
         ...
 
-    def scrape_targets(self, regions: Collection[str]) -> Sequence[ScrapeTarget]:
-        """Every target of these regions that the server itself collects."""
+    def scrape_targets(self, regions: Collection[str]) -> Sequence[Target_co]:
+        """Every target of these regions that is collected from here."""
         ...
 
     def save_reports(self, reports: Sequence[TargetReport]) -> None:
@@ -59,32 +62,32 @@ class Inventory(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Collaborators:
+class Collaborators(Generic[Target]):
     """Everything outside this room that collection works with.
 
     `open_session` begins a target's series, `host_page` renders this machine's own metrics; both are
     called on worker threads.
     """
 
-    inventory: Inventory
-    open_session: Callable[[ScrapeTarget], Session]
+    inventory: Inventory[Target]
+    open_session: Callable[[Target], Session]
     host_page: Callable[[], bytes]
     clock: Clock
 
 
-class Collector:
+class Collector(Generic[Target]):
     """Runs between `start` and `stop`, on one event loop."""
 
     def __init__(
         self,
         regions: Collection[str],
-        collaborators: Collaborators,
-        policy: AddressPolicy,
+        collaborators: Collaborators[Target],
+        reach: Reach,
         settings: CollectSettings,
     ) -> None:
         self._regions = regions
         self._with = collaborators
-        self._policy = policy
+        self._reach = reach
         self._settings = settings
         self._reports = Reports(settings.report_refresh_s)
         self._complaints = _Complaints(settings.complaint_interval_s, collaborators.clock)
@@ -102,7 +105,7 @@ class Collector:
     async def start(self) -> None:
         """Begins to follow the inventory; returns at once."""
         self._means = Means(
-            fetcher=Fetcher(self._policy, self._settings.fetch, self._workers),
+            fetcher=Fetcher(self._reach, self._settings.fetch, self._workers),
             workers=self._workers,
             host_worker=self._host_worker,
             host_page=self._with.host_page,
@@ -135,7 +138,7 @@ class Collector:
         May be called on any thread: the running loops are copied in one step, and a state never changes.
         """
         states = [loop.state for loop, _ in list(self._running.values())]
-        own = [state for state in states if state.target.tenant == tenant]
+        own = [state for state in states if _owner(state.target) == tenant]
         return sorted(own, key=_job_and_instance)
 
     # What the target loops tell (targetloop.Journal).
@@ -145,7 +148,7 @@ class Collector:
         if report.target_id in self._running:
             self._reports.put(report, self._with.clock.monotonic())
 
-    def store_unavailable(self, target: ScrapeTarget, error: Exception) -> None:
+    def store_unavailable(self, target: Endpoint, error: Exception) -> None:
         """A collection could not be stored; the next tick tries again."""
         self._complaints.say(
             "store unavailable, collections are lost", error, target=target.target_id
@@ -171,7 +174,7 @@ class Collector:
                 self._complaints.say("cannot read the inventory", error)
             await asyncio.sleep(settings.inventory_poll_s)
 
-    async def _apply(self, targets: Sequence[ScrapeTarget]) -> None:
+    async def _apply(self, targets: Sequence[Target]) -> None:
         """Makes what runs equal to `targets`. Series are ended before their successors begin."""
         wanted = {target.target_id: target for target in targets}
         ended = [
@@ -191,9 +194,7 @@ class Collector:
                 await self._begin(target, known[0], at_once=False)
         self._loaded = True
 
-    async def _begin(
-        self, target: ScrapeTarget, before: TargetLoop | None, *, at_once: bool
-    ) -> None:
+    async def _begin(self, target: Target, before: TargetLoop | None, *, at_once: bool) -> None:
         assert self._means is not None, "collection has not been started"
         if before is not None:
             loop = TargetLoop(target, before.session, self._means, before.state)
@@ -263,12 +264,16 @@ def _job_and_instance(state: TargetState) -> tuple[str, str, int, str]:
     return target.job, target.host_name, target.port, target.target_id
 
 
-def _same_series(old: ScrapeTarget, new: ScrapeTarget) -> bool:
+def _owner(target: Endpoint) -> Tenant | None:
+    return target.tenant if isinstance(target, ScrapeTarget) else None
+
+
+def _same_series(old: Endpoint, new: Endpoint) -> bool:
     """Whether both write the same series, so that the new one may go on with the old one's session."""
 
-    def identity(target: ScrapeTarget) -> tuple[object, ...]:
+    def identity(target: Endpoint) -> tuple[object, ...]:
         return (
-            target.tenant,
+            _owner(target),
             target.job,
             target.host_id,
             target.host_name,

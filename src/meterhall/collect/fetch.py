@@ -28,8 +28,8 @@ from isal import isal_zlib
 from yarl import URL
 
 from meterhall import __version__
-from meterhall.collect.addresses import AddressPolicy, AddressRefused, CheckedResolver, target_url
-from meterhall.model.target import ScrapeTarget
+from meterhall.collect.addresses import AddressRefused, Reach, target_url
+from meterhall.model.target import Endpoint
 
 # Contract 5.1, Prometheus 3.5 letter by letter.
 ACCEPT: Final = (
@@ -125,15 +125,15 @@ class _Lease:
 class Fetcher:
     """Fetches pages over kept-alive connections. Make it, use it and close it on one event loop."""
 
-    def __init__(self, policy: AddressPolicy, settings: FetchSettings, workers: Executor) -> None:
+    def __init__(self, reach: Reach, settings: FetchSettings, workers: Executor) -> None:
         self._settings = settings
         self._workers = workers
         self._memory = PageMemory(settings.all_pages_bytes_max, settings.small_page_bytes)
         connector = aiohttp.TCPConnector(
-            resolver=CheckedResolver(policy),
+            resolver=reach.resolver(),
             use_dns_cache=False,
             family=socket.AF_UNSPEC,
-            socket_factory=policy.open_socket,
+            socket_factory=reach.open_socket,
             # The collector bounds how many fetches run; a limit here would only hide waiting.
             limit=0,
             keepalive_timeout=settings.keepalive_s,
@@ -148,7 +148,7 @@ class Fetcher:
         )
 
     @asynccontextmanager
-    async def fetch(self, target: ScrapeTarget) -> AsyncIterator[Page | Failure]:
+    async def fetch(self, target: Endpoint) -> AsyncIterator[Page | Failure]:
         """One collection's page, or why there is none; the page counts as held until the block ends.
 
         Raises nothing of its own (only CancelledError passes).
@@ -163,7 +163,7 @@ class Fetcher:
         """Closes all connections."""
         await self._session.close()
 
-    async def _outcome(self, target: ScrapeTarget, lease: _Lease) -> Page | Failure:
+    async def _outcome(self, target: Endpoint, lease: _Lease) -> Page | Failure:
         timeout_s = target.timeout_ms / 1000
         try:
             async with asyncio.timeout(timeout_s):
@@ -179,7 +179,7 @@ class Fetcher:
         except (aiohttp.ClientError, OSError, HttpProcessingError, ValueError) as error:
             return _transport_failure(error)
 
-    async def _get(self, target: ScrapeTarget, timeout_s: float, lease: _Lease) -> Page:
+    async def _get(self, target: Endpoint, timeout_s: float, lease: _Lease) -> Page:
         url = target_url(target.address, target.port, target.metrics_path)
         headers = {
             "User-Agent": f"Meterhall/{__version__}",

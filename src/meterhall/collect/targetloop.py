@@ -25,7 +25,7 @@ from meterhall.model.errors import (
     StoreError,
     TooLarge,
 )
-from meterhall.model.target import ScrapeTarget, TargetReport
+from meterhall.model.target import Endpoint, TargetReport
 from meterhall.ports.clock import Clock
 from meterhall.telemetry.metrics import SCRAPE_LATE_SECONDS, SCRAPE_SECONDS, SCRAPES
 
@@ -64,14 +64,14 @@ class Journal(Protocol):
 
     def collected(self, report: TargetReport) -> None: ...
 
-    def store_unavailable(self, target: ScrapeTarget, error: Exception) -> None: ...
+    def store_unavailable(self, target: Endpoint, error: Exception) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class TargetState:
     """A target and its newest collection, for /api/v1/targets. `last_scrape_ms` is None before it."""
 
-    target: ScrapeTarget
+    target: Endpoint
     health: Health
     last_scrape_ms: int | None
     last_duration_s: float
@@ -117,7 +117,7 @@ class TargetLoop:
 
     def __init__(
         self,
-        target: ScrapeTarget,
+        target: Endpoint,
         session: Session,
         means: Means,
         before: TargetState | None = None,
@@ -131,7 +131,7 @@ class TargetLoop:
         self.state = replace(before, target=target)
 
     @property
-    def target(self) -> ScrapeTarget:
+    def target(self) -> Endpoint:
         """What is collected."""
         return self.state.target
 

@@ -1,21 +1,20 @@
 """Collection targets as the scraper sees them, and what becomes of a collection."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from meterhall.model.tenant import Tenant
 
 
 @dataclass(frozen=True, slots=True)
-class ScrapeTarget:
-    """One target that the server itself collects. Everything a scrape needs, nothing more.
+class Endpoint:
+    """One target without whose it is: what fetching it takes, and all that a host's agent knows.
 
-    `address` is the host's IP address or name, without port. `builtin` marks this machine's own
+    `address` is the host's IP address or name, without port. `builtin` marks the collecting machine's own
     host metrics, which are gathered in-process instead of fetched.
     """
 
     target_id: str
-    tenant: Tenant
     job: str
     host_id: str
     host_name: str
@@ -25,6 +24,13 @@ class ScrapeTarget:
     interval_ms: int
     timeout_ms: int
     builtin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeTarget(Endpoint):
+    """One target of a tenant, whoever collects it."""
+
+    tenant: Tenant = field(kw_only=True)
 
 
 class MonitoringStatus(StrEnum):

@@ -44,12 +44,16 @@ class SampleWriter(Protocol):
         """
         ...
 
-    def append(self, rows: Sequence[Row]) -> Appended:
+    def append(self, rows: Sequence[Row], *, any_age: bool = False) -> Appended:
         """Takes rows as one unit: after a crash either all accepted samples are there or none.
 
         Refused, one by one, as contract 5.7 and 6.2 say: duplicate timestamp with another value, out of
         order beyond the window, too old, too far ahead. A sample repeated bit by bit is accepted and stored
         once. STALE is a value like any other; ordinary NaNs come canonical (NAN_BITS).
+
+        `any_age` is the back-fill right: the window does not bind, so that samples of any age inside
+        retention are taken although their series have newer ones. For those who have kept them for us
+        (an agent after an outage); all other rules hold.
         Raises StoreUnavailable when the log cannot take it.
         """
         ...

@@ -6,7 +6,7 @@ The rules are contract 5.7 and 6.2. Per series:
     a cell that holds the same bits         accepted, stored once
     a cell that holds another value         refused: duplicate sample for timestamp …
     an empty cell inside the window         taken (late)
-    an empty cell older than the window     refused: out of order sample
+    an empty cell older than the window     refused: out of order sample (taken with the back-fill right)
 
 and before that, too far ahead of the clock or older than the retention is out of bounds. Where a sample is
 not newer than what blocks hold, the blocks are asked.
@@ -56,6 +56,7 @@ _COLUMN_BITS = 24
 _COLUMN_MASK = (1 << _COLUMN_BITS) - 1
 # So many columns without a series are nothing to worry about: 64 KB.
 _DEAD_COLUMNS = 16_384
+_ANY_AGE_MS = 2**62
 
 
 class Past(Protocol):
@@ -79,8 +80,12 @@ class Past(Protocol):
 
 @dataclass(slots=True)
 class Batch:
-    """What became of one append: verdicts, and the rows that the log must hold."""
+    """What became of one append: verdicts, and the rows that the log must hold.
 
+    `window_ms` is how far behind its series' newest sample a late one may be.
+    """
+
+    window_ms: int
     accepted: int = 0
     rejections: list[Rejection] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
@@ -163,11 +168,11 @@ class TenantHead:
         refs[places >= 0] = self._refs[places[places >= 0]]
         return refs, definition
 
-    def append(self, rows: Sequence[Row], now_ms: int) -> Batch:
-        """Judges and stores rows, in their order."""
+    def append(self, rows: Sequence[Row], now_ms: int, *, any_age: bool = False) -> Batch:
+        """Judges and stores rows, in their order; with `any_age` the window does not bind."""
         for row in rows:
             assert len(row.refs) == len(row.values), "a row with refs but no values: a caller's bug"
-        batch = Batch()
+        batch = Batch(_ANY_AGE_MS if any_age else self._settings.out_of_order_window_ms)
         for row in rows:
             reason = self._out_of_range(row.time_ms, now_ms)
             if reason is not None:
@@ -329,7 +334,7 @@ class TenantHead:
         existing = self._existing(group, time_ms, slots[old])
         bits = existing.view(np.uint64)
         absent = bits == ABSENT_BITS
-        late = absent & (last[old] - time_ms <= self._settings.out_of_order_window_ms)
+        late = absent & (last[old] - time_ms <= batch.window_ms)
         taken[old[late]] = True
         refused = np.flatnonzero(~late & (absent | (bits != values[old].view(np.uint64))))
         for index in refused.tolist():

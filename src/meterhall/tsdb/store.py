@@ -60,12 +60,12 @@ class TenantWriter:
                 self.log.submit(definition_frames(definition))
         return refs
 
-    def append(self, rows: Sequence[Row]) -> Appended:
+    def append(self, rows: Sequence[Row], *, any_age: bool = False) -> Appended:
         """Takes rows as one unit. Raises StoreUnavailable when the log cannot take it."""
         self.log.check()
         now_ms = self.clock.now_ms()
         with self.head.lock:
-            batch = self.head.append(rows, now_ms)
+            batch = self.head.append(rows, now_ms, any_age=any_age)
             frames = [frame(Kind.SAMPLES, encode_samples(batch.rows))] if batch.rows else []
             durable: Future[None] = self.log.submit(frames, batch.time_max)
         return Appended(batch.accepted, batch.rejections, batch.forgotten, durable)

@@ -112,9 +112,12 @@ class Upkeep:
         self._deletion.run(head, matchers, start_ms, end_ms)
 
     def clean(self, owner: Owner) -> None:
-        """Writes every block anew that holds deleted samples of the owner."""
+        """Writes every block anew that holds deleted samples of the owner. Raises OSError, StoreUnavailable."""
         with self._turning:
-            self._give_space_back(None, owner)
+            try:
+                self._give_space_back(None, owner)
+            except _Stopped:
+                raise StoreUnavailable("the store is closing") from None
 
     def _give_space_back(self, blocks_max: int | None, owner: Owner | None = None) -> None:
         """Writes blocks anew that hold deleted samples; forgets deletions of which nothing is left."""

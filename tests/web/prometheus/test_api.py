@@ -22,9 +22,15 @@ PATHS = [*sorted(ENDPOINTS), "/prometheus/api/v1/label/job/values"]
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
+def method_and_scope(path):
+    """A method that the path takes, and the scope that it asks for."""
+    endpoint = ENDPOINTS.get(path, ENDPOINTS[QUERY])
+    return endpoint.methods[0], endpoint.scope
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_no_endpoint_answers_without_a_key(served, path):
-    method = "POST" if path.endswith("/write") else "GET"
+    method, _ = method_and_scope(path)
     for headers in ({}, {"X-TC-APP-KEY": ""}, {"X-TC-APP-KEY": "nope"}, {"Authorization": "x"}):
         answer = served.call(method, path + "?appkey=" + served.keys["a"], None, headers, key=None)
         status, error_type, _ = answer.error
@@ -35,7 +41,7 @@ def test_no_endpoint_answers_without_a_key(served, path):
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_scope_is_needed(served, path):
-    method, needed = ("POST", "write") if path.endswith("/write") else ("GET", "query")
+    method, needed = method_and_scope(path)
     for scope in {"query", "write", "manage"} - {needed}:
         status, error_type, text = served.call(method, path, key=f"a:{scope}").error
         assert (status, error_type) == (403, "forbidden")
