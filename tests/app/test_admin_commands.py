@@ -173,3 +173,15 @@ def test_limits_of_a_project(shell: Shell) -> None:
             "there are" in shell.fails("projects", "limits", project, "--set", wrong)
         )
     assert "there is no project" in shell.fails("projects", "limits", "aaaaaaaa")
+
+
+def test_retention_of_a_project(shell: Shell) -> None:
+    project = shell.json("projects", "create", "shop")["projectId"]
+    words = ("projects", "retention", project)
+    assert shell.json(*words) == []
+    assert shell.json(*words, "--time", "30d") == [{"job": None, "time": "4w2d", "bytes": None}]
+    web = {"job": "web", "time": "1d", "bytes": 10 << 30}
+    assert shell.json(*words, "--job", "web", "--time", "1d", "--size", "10GiB")[1] == web
+    assert shell.json(*words, "--time", "default") == [web]
+    assert "1d or more" in shell.fails(*words, "--time", "1h")
+    assert "--size" in shell.fails(*words, "--size", "many")

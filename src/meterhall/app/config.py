@@ -82,7 +82,12 @@ class StorageSection:
     data: str = _setting(
         "./meterhall-data", parse_text, "Directory of samples and control database."
     )
-    retention: DurationMs = _setting("1y", parse_duration_ms, "How long samples are kept.")
+    retention: DurationMs = _setting(
+        "1y", parse_duration_ms, "How long samples are kept; `projects retention` sets that of one."
+    )
+    retention_bytes: int | None = _setting(
+        None, parse_bytes, "Size of all blocks, from which on the oldest go; no limit where absent."
+    )
     out_of_order_window: DurationMs = _setting(
         "2h", parse_duration_ms, "How late a sample may arrive."
     )
@@ -301,8 +306,10 @@ def _listed(names: Any) -> str:
 
 
 def _toml_line(item: Any, value: Any) -> str:
+    if value is None:
+        return f"# {item.name} is not set"
     if item.metadata["secret"]:
-        return f"# {item.name} is not set" if value is None else f'{item.name} = "********"'
+        return f'{item.name} = "********"'
     return f"{item.name} = {_toml_value(value)}"
 
 

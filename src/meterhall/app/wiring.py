@@ -74,6 +74,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
         control = open_control(settings)
         stack.callback(control.close)
         control.start()
+        store.retain(control.retentions)
         catalog = MetadataCatalog()
         allowances = Allowances(control.limits, clock)
         collector = _collector(settings, clock, control, store, Intake(catalog, allowances))
@@ -108,9 +109,11 @@ def _store(settings: Settings, clock: SystemClock) -> EmbeddedStore:
         data_directory(settings) / STORE_FOLDER,
         StoreSettings(
             retention_ms=settings.storage.retention,
+            retention_bytes=settings.storage.retention_bytes or 0,
             out_of_order_window_ms=settings.storage.out_of_order_window,
         ),
         clock,
+        awaits_rules=True,
     )
 
 

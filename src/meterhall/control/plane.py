@@ -15,6 +15,7 @@ from meterhall.control.jobs import Jobs
 from meterhall.control.keys import Keys
 from meterhall.control.limits import Limits
 from meterhall.control.projects import Projects
+from meterhall.control.retentions import Retentions
 from meterhall.control.settings import ControlSettings
 from meterhall.control.targets import Targets
 from meterhall.model.errors import ConfigError
@@ -34,6 +35,7 @@ class Control:
         self.watcher = ChangeWatcher(context.database, context.settings.poll_ms)
         self.access = SnapshotAccess(context, self.watcher)
         self.limits = Limits(context, self.watcher)
+        self.retentions = Retentions(context, self.watcher)
         self.inventory = Inventory(context, self.watcher)
 
     @property

@@ -6,8 +6,11 @@ Identifiers are text. Times are milliseconds since the Unix epoch.
 
     projects ─┬─ keys
               ├─ limits
+              ├─ retentions
               ├─ hosts ──┐
               └─ jobs ───┴─ targets          (rows below go when the row above goes)
+
+    deleted_projects: ids that are never given again, and whose samples the store drops
 
     changes: one counter a topic, raised by every transaction that changes what the topic covers
 """
@@ -29,7 +32,7 @@ from sqlalchemy import (
 )
 
 # The newest migration. A fresh database is made from this file at once and stamped with it.
-REVISION = "0002"
+REVISION = "0003"
 
 ACCESS_TOPIC = "access"
 INVENTORY_TOPIC = "inventory"
@@ -78,6 +81,23 @@ limits = Table(
     _parent("project_id", "projects.id", primary_key=True),
     Column("name", String(32), primary_key=True),
     Column("value", BigInteger, nullable=False),
+)
+
+retentions = Table(
+    "retentions",
+    metadata,
+    _parent("project_id", "projects.id", primary_key=True),
+    # Empty for the project's own.
+    Column("job", String(64), primary_key=True),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+
+deleted_projects = Table(
+    "deleted_projects",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("deleted_ms", BigInteger, nullable=False),
 )
 
 keys = Table(

@@ -22,6 +22,7 @@ from meterhall.model.samples import ABSENT, ABSENT_BITS
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.group import Group, GroupView
 from meterhall.tsdb.head import TenantHead
+from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.side import Slots
 from meterhall.tsdb.tombstones import EVER, Tombstone, Tombstones
 from meterhall.tsdb.wal import Log
@@ -41,16 +42,18 @@ class Deletion:
     tombstones: Tombstones
     flushing: Lock
 
+    def check_room(self, owner: Owner) -> None:
+        """Raises LimitExceeded where too many of the owner's deletions wait for their space."""
+        waiting = sum(each.owner == owner for each in self.tombstones.pending)
+        if waiting >= _PENDING_MAX:
+            raise LimitExceeded(
+                f"{waiting} deletions wait for their space; clean_tombstones gives it back now", 60
+            )
+
     def run(
         self, head: TenantHead, matchers: Sequence[Matcher], start_ms: int, end_ms: int
     ) -> Tombstone:
-        """Deletes samples, both ends included. Raises OSError, StoreUnavailable or LimitExceeded: nothing is gone."""
-        waiting = sum(each.owner == head.tenant for each in self.tombstones.pending)
-        if waiting >= _PENDING_MAX:
-            raise LimitExceeded(
-                f"{waiting} deletions wait for their space to be given back; clean_tombstones does it now",
-                60,
-            )
+        """Deletes samples, both ends included. Raises OSError or StoreUnavailable: nothing is gone then."""
         with self.flushing, head.lock:
             tombstone = Tombstone(
                 head.tenant.region,

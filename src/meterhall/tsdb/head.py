@@ -77,6 +77,10 @@ class Past(Protocol):
         """Each series' value at one instant, ABSENT where there is none."""
         ...
 
+    def before_ms(self) -> int:
+        """No sample before it is ever seen again, so none is taken."""
+        ...
+
 
 @dataclass(slots=True)
 class Batch:
@@ -130,6 +134,7 @@ class TenantHead:
         self.lock = threading.RLock()
         self.index = HeadIndex()
         self.groups: dict[int, Group] = {}
+        self.retention_ms = settings.retention_ms
         self._settings = settings
         self._past = past
         self._next_group = next_group
@@ -383,7 +388,7 @@ class TenantHead:
     def _out_of_range(self, time_ms: int, now_ms: int) -> str | None:
         if time_ms > now_ms + self._settings.ahead_ms_max:
             return TOO_FAR_AHEAD
-        if time_ms < now_ms - self._settings.retention_ms:
+        if time_ms < max(now_ms - self.retention_ms, self._past.before_ms()):
             return OUT_OF_BOUNDS
         return None
 

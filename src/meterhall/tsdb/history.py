@@ -35,6 +35,10 @@ class History:
         """No block has a sample of the tenant after this. A bound: any tenant's newest will do."""
         return self.blocks.newest_ms()
 
+    def before_ms(self) -> int:
+        """No sample before it is ever seen again."""
+        return self._erasure.before_ms
+
     def last_times(self, series: Sequence[Labels], since_ms: int) -> TimestampArray:
         """Each series' newest sample in blocks, where that is at or after `since_ms`.
 

@@ -18,6 +18,7 @@ from meterhall.model.samples import RefArray, Row
 from meterhall.model.tenant import Tenant
 from meterhall.ports.append import Appended
 from meterhall.ports.clock import Clock
+from meterhall.ports.retention import RetentionSource
 from meterhall.ports.store import HeadStats
 from meterhall.tsdb import filenames
 from meterhall.tsdb.block_set import BlockSet
@@ -78,10 +79,18 @@ class EmbeddedStore:
     """
 
     def __init__(
-        self, directory: Path, settings: StoreSettings, clock: Clock, disk: Disk | None = None
+        self,
+        directory: Path,
+        settings: StoreSettings,
+        clock: Clock,
+        disk: Disk | None = None,
+        *,
+        awaits_rules: bool = False,
     ) -> None:
+        """With `awaits_rules` nothing is dropped for its age before `retain` was called."""
         self._directory = directory
         self._settings = settings
+        self._awaits_rules = awaits_rules
         self._clock = clock
         self._disk = disk or Disk()
         self._closed = False
@@ -119,6 +128,10 @@ class EmbeddedStore:
         """
         with _as_unavailable():
             self._upkeep.delete(self._head(tenant), matchers, start_ms, end_ms)
+
+    def retain(self, source: RetentionSource) -> None:
+        """Follows the retentions of projects, and their deletion, from now on."""
+        self._upkeep.retain(source)
 
     def clean(self, tenant: Tenant) -> None:
         """Gives the space of the tenant's deleted samples back now; upkeep would by and by."""
@@ -166,6 +179,8 @@ class EmbeddedStore:
         self._upkeep = Upkeep(
             self._wal, self._blocks, self._settings, self._tombstones, self._disk, self._clock
         )
+        if self._awaits_rules:
+            self._upkeep.retain(None)
         self._upkeep.start(self._tenants)
 
 

@@ -87,6 +87,11 @@ class Erasure:
     tombstones: Sequence[tuple[Tombstone, Sequence[Matcher]]]
     cuts: Mapping[str, int]
 
+    @property
+    def before_ms(self) -> int:
+        """Nothing of the owner before it is seen, whatever the workspace."""
+        return min(self.cuts.values(), default=NO_TIME)
+
     def touches(self, block: Block) -> bool:
         """Whether anything in the block may be hidden. Looks at the footer alone."""
         footer = block.footer
@@ -106,7 +111,7 @@ class Erasure:
             yield numbers, start_ms, end_ms
             return
         found = [
-            (series, [(start, end_ms)]) for series, start in self._cut(here, numbers, start_ms)
+            (series, [(start, end_ms)]) for series, start in self.uncut(here, numbers, start_ms)
         ]
         for tombstone, matchers in self.tombstones:
             if here.block.number < tombstone.block:
@@ -116,9 +121,10 @@ class Erasure:
                 if series and start <= end:
                     yield series, start, end
 
-    def _cut(
+    def uncut(
         self, here: TenantBlock, numbers: BitMap, start_ms: int
     ) -> Iterator[tuple[BitMap, int]]:
+        """The series of a block, with the time from which on no cut hides them."""
         rest = numbers
         for job, before in self.cuts.items():
             if job != EVERY_JOB:
@@ -166,6 +172,8 @@ class Tombstones:
         self._quarantine = directory / filenames.QUARANTINE_DIRECTORY / filenames.TOMBSTONES
         self._disk = disk
         self._lock = threading.Lock()
+        # Moves with every change.
+        self.version = 0
         self._contents = self._load()
         self._by_owner: dict[Owner, Erasure] = {}
         self._index()
@@ -184,9 +192,11 @@ class Tombstones:
         cuts = self.of(owner).cuts
         return cuts.get(job, cuts.get(EVERY_JOB, NO_TIME))
 
-    def owners_with_cuts(self) -> Collection[tuple[Owner, str]]:
-        """Owners and workspaces that have a cut of their own."""
-        return {(Owner(cut.region, cut.project), cut.job) for cut in self._contents.cuts}
+    def cuts(self) -> Mapping[tuple[Owner, str], int]:
+        """Every cut, by owner and workspace."""
+        return {
+            (Owner(cut.region, cut.project), cut.job): cut.before_ms for cut in self._contents.cuts
+        }
 
     def add(self, tombstone: Tombstone) -> None:
         """Raises OSError; nothing has changed then."""
@@ -206,10 +216,7 @@ class Tombstones:
     def move_cuts(self, moved: Mapping[tuple[Owner, str], int]) -> None:
         """Moves cuts on, or makes them. Never back. Raises OSError."""
         with self._lock:
-            cuts = {
-                (Owner(cut.region, cut.project), cut.job): cut.before_ms
-                for cut in self._contents.cuts
-            }
+            cuts = dict(self.cuts())
             for key, before_ms in moved.items():
                 cuts[key] = max(before_ms, cuts.get(key, before_ms))
             listed = tuple(
@@ -221,6 +228,7 @@ class Tombstones:
     def _save(self, contents: Contents) -> None:
         self._disk.publish(self._path, filenames.temporary(self._path), [encode(contents)])
         self._contents = contents
+        self.version += 1
         self._index()
 
     def _index(self) -> None:

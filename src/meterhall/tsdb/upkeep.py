@@ -12,6 +12,7 @@ import structlog
 from meterhall.model.errors import StoreUnavailable
 from meterhall.model.matcher import Matcher
 from meterhall.ports.clock import Clock
+from meterhall.ports.retention import RetentionSource
 from meterhall.telemetry.metrics import HEAD_SERIES
 from meterhall.tsdb.block import Block
 from meterhall.tsdb.block_format import DamagedError
@@ -22,9 +23,9 @@ from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.flush import Flush, flush_before
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.owner import Owner
-from meterhall.tsdb.retention import drop_expired
+from meterhall.tsdb.retention import Retainer, entry_of, unknown_rules
 from meterhall.tsdb.settings import StoreSettings
-from meterhall.tsdb.tombstones import Tombstones, remains
+from meterhall.tsdb.tombstones import EVER, Tombstones, remains
 from meterhall.tsdb.wal import Log
 
 _log = structlog.get_logger()
@@ -39,6 +40,10 @@ class Tenants(Protocol):
 
     def heads(self) -> Sequence[TenantHead]:
         """Every tenant's head."""
+        ...
+
+    def head(self, tenant: Owner) -> TenantHead:
+        """One tenant's head."""
         ...
 
     def next_group(self) -> int:
@@ -65,6 +70,9 @@ class Upkeep:
         self._clock = clock
         self._disk = disk
         self._flush = Flush(log, blocks, settings, disk, self._check)
+        self.retainer = Retainer(blocks, tombstones, settings)
+        self._source: RetentionSource | None = None
+        self._dropped: set[Owner] = set()
         self._deletion = Deletion(log, blocks, tombstones, self._flush.lock)
         self._stopping = threading.Event()
         self._turning = threading.Lock()
@@ -90,7 +98,10 @@ class Upkeep:
         """
         with self._turning:
             # First what gives space back, for the rest may need it.
-            drop_expired(self._blocks, self._clock.now_ms() - self._settings.retention_ms)
+            self._drop_departed(tenants)
+            self.retainer.apply(self._clock.now_ms())
+            for head in tenants.heads():
+                head.retention_ms = self.retainer.retention_ms(head.tenant)
             HEAD_SERIES.set(sum(len(head.index) for head in tenants.heads()))
             end_ms = flush_before(tenants.heads(), self._settings)
             if self._flush_is_due(tenants.heads(), end_ms):
@@ -99,6 +110,9 @@ class Upkeep:
                 if self._rewrite(blocks) is None:
                     break
             self._give_space_back(1)
+            hiding = self.retainer.to_rewrite()
+            if hiding is not None:
+                self._rewrite([hiding])
 
     def flush(self, tenants: Tenants, end_ms: int) -> int:
         """Flushes everything before `end_ms` now; returns how many samples."""
@@ -109,7 +123,13 @@ class Upkeep:
         self, head: TenantHead, matchers: Sequence[Matcher], start_ms: int, end_ms: int
     ) -> None:
         """Deletes samples of one tenant; durable and out of sight when it returns."""
+        self._deletion.check_room(head.tenant)
         self._deletion.run(head, matchers, start_ms, end_ms)
+
+    def retain(self, source: RetentionSource | None) -> None:
+        """Follows the retentions of projects, and their deletion; None drops nothing until there is a source."""
+        self._source = source
+        self.retainer.rules = unknown_rules if source is None else source.retentions
 
     def clean(self, owner: Owner) -> None:
         """Writes every block anew that holds deleted samples of the owner. Raises OSError, StoreUnavailable."""
@@ -118,6 +138,16 @@ class Upkeep:
                 self._give_space_back(None, owner)
             except _Stopped:
                 raise StoreUnavailable("the store is closing") from None
+
+    def _drop_departed(self, tenants: Tenants) -> None:
+        """Deletes all that deleted projects have left behind, once."""
+        departed = self._source.departed() if self._source is not None else ()
+        for owner in {Owner(*whose) for whose in departed} - self._dropped:
+            head = tenants.head(owner)
+            if head.groups or any(entry_of(block, owner) for block in self._blocks.blocks):
+                self._deletion.run(head, (), *EVER)
+                _log.info("project.dropped", region=owner.region, project=owner.project)
+            self._dropped.add(owner)
 
     def _give_space_back(self, blocks_max: int | None, owner: Owner | None = None) -> None:
         """Writes blocks anew that hold deleted samples; forgets deletions of which nothing is left."""
