@@ -202,6 +202,12 @@ class Settings:
         return replace(self, **{section: replace(getattr(self, section), **values)})
 
 
+def store_of(directory: Path) -> Path:
+    """The store's own directory, also where that of the whole service (`--data`) is given."""
+    inside = directory / STORE_FOLDER
+    return inside if inside.is_dir() else directory
+
+
 def load(file: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings of a TOML file (or the defaults) under the environment. Raises ConfigError."""
     settings = Settings()

@@ -100,7 +100,11 @@ def open_service(settings: Settings) -> Iterator[Service]:
         stack.callback(guide_workers.shutdown)
         guide = create_guide(control, control.access, guide_workers)
         public = create_app(guide, prometheus, secrets.token_hex(4))
-        admin = create_admin(REGISTRY, ProjectMeter(allowances, store).measure)
+        admin = create_admin(
+            REGISTRY,
+            ProjectMeter(allowances, store).measure,
+            lambda skip_head: store.snapshot(skip_head=skip_head),
+        )
         yield Service(settings, control, collector, public, admin)
 
 

@@ -30,6 +30,7 @@ from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.reader import TenantReader
 from meterhall.tsdb.replay import replay
 from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.snapshot import link_snapshot, snapshot_name
 from meterhall.tsdb.statistics import head_stats
 from meterhall.tsdb.tenants import TenantTable
 from meterhall.tsdb.tombstones import Tombstones
@@ -138,6 +139,28 @@ class EmbeddedStore:
         with _as_unavailable():
             self._upkeep.clean(Owner(tenant.region, tenant.project))
 
+    def snapshot(self, *, skip_head: bool = False) -> str:
+        """Links the store as it is now into `snapshots/`, and returns the name. Raises StoreUnavailable.
+
+        With `skip_head` only what is in blocks.
+        """
+        name = snapshot_name(self._clock.now_ms())
+
+        def link(segment: int) -> Path:
+            before = 0 if skip_head else segment
+            return link_snapshot(self._directory, name, before, self._blocks, self._disk)
+
+        with _as_unavailable():
+            try:
+                return self._upkeep.exclusively(link).name
+            except OSError:
+                self._remove_partial_snapshots()
+                raise
+
+    def _remove_partial_snapshots(self) -> None:
+        for path in filenames.partial_snapshots(self._directory):
+            self._disk.remove_tree(path)
+
     def close(self) -> None:
         """Waits for appends in hand, makes everything durable, releases the directory."""
         if self._closed:
@@ -164,6 +187,7 @@ class EmbeddedStore:
     def _open(self) -> None:
         for path in filenames.temporary_paths(self._directory):
             self._disk.unlink(path)
+        self._remove_partial_snapshots()
         self._blocks = BlockSet(self._directory, self._settings, self._disk)
         self._tombstones = Tombstones(self._directory, self._disk)
         self._tenants = TenantTable(self._settings, self._blocks, self._tombstones)

@@ -4,7 +4,8 @@ Errors of the disk are logged and tried again at the next turn; appends and quer
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -130,6 +131,14 @@ class Upkeep:
         """Follows the retentions of projects, and their deletion; None drops nothing until there is a source."""
         self._source = source
         self.retainer.rules = unknown_rules if source is None else source.retentions
+
+    def exclusively(self, work: Callable[[int], Path]) -> Path:
+        """Does `work` while no file is dropped or made, and no sample deleted; it is told a log segment.
+
+        What was appended before is on disk in segments below it. Raises OSError, StoreUnavailable.
+        """
+        with self._turning, self._flush.lock:
+            return work(self._log.rotate())
 
     def clean(self, owner: Owner) -> None:
         """Writes every block anew that holds deleted samples of the owner. Raises OSError, StoreUnavailable."""
