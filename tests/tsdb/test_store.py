@@ -80,7 +80,7 @@ class Driver:
             merged_span_ms=4 * SPAN,
             out_of_order_window_ms=WINDOW,
             log_segment_bytes=2000,
-            side_samples_max=10,
+            late_bytes_max=1500,
         )
 
     def append(self, who, rows, any_age=False):
@@ -182,6 +182,13 @@ class Driver:
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(strategies.lists(operation, max_size=25))
 @example([("run", 1), ("flush", 1), ("flush", 0), ("reopen",), ("run", 1)])
+@example(
+    [
+        ("append", 0, [(0, 0, {0: 0.0}), (0, -10, {1: 0.0})], False),
+        ("flush", 0),
+        ("append", 0, [(0, -10, {0: 0.0})], False),
+    ]
+)
 def test_a_store_equals_a_dict(operations):
     with tempfile.TemporaryDirectory() as directory:
         driver = Driver(Path(directory))

@@ -8,6 +8,7 @@ import pytest
 from tests.tsdb.stores import NOW, TENANT, StandingClock, append, dump, open_store, series
 
 from meterhall.model.samples import Row
+from meterhall.model.tenant import Tenant
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.filenames import block_paths, segment_paths, temporary_paths
 
@@ -75,7 +76,7 @@ def test_blocks_appear_merge_by_day_and_the_log_is_cut(tmp_path):
 
 
 def test_late_samples_reach_the_day_they_belong_to(tmp_path):
-    store = opened(tmp_path, out_of_order_window_ms=3 * DAY, side_samples_max=1)
+    store = opened(tmp_path, out_of_order_window_ms=3 * DAY, late_bytes_max=1)
     scrapes(store, BASE, BASE + 2 * DAY)
     store.maintain()
     before = dump(store)
@@ -147,6 +148,92 @@ def test_retention_drops_whole_blocks(tmp_path):
     clock.time_ms += 1
     store.maintain()
     assert min(dump(store)[series("m", i="0")]) == BASE + DAY
+    store.close()
+
+
+def damage(store, block, what):
+    """Breaks a part of a block's file for good."""
+    data = bytearray(block.path.read_bytes())
+    footer = block.footer
+    places = {
+        "page": [8 + 30],
+        "a description": [footer.first_copy + footer.directory_offset],
+        "both descriptions": [
+            copy + footer.directory_offset for copy in (footer.first_copy, footer.second_copy)
+        ],
+        "footer": [len(data) - 30],
+    }
+    for place in places[what]:
+        data[place] ^= 0xFF
+    block.path.write_bytes(data)
+
+
+@pytest.mark.parametrize("what", ["page", "a description", "both descriptions", "footer"])
+@pytest.mark.parametrize("reopened", [False, True])
+def test_a_damaged_block_holds_up_neither_merging_nor_retention(tmp_path, what, reopened):
+    clock = StandingClock(BASE + 3 * DAY)
+    store = opened(tmp_path, clock=clock)
+    scrapes(store, BASE, BASE + DAY - SPAN)
+    store.flush(BASE + DAY - SPAN)
+    bad = store._blocks.blocks[1]
+    damage(store, bad, what)
+    if reopened:
+        store.close()
+        store = opened(tmp_path, clock=clock)
+    scrapes(store, BASE + DAY - SPAN, BASE + 3 * DAY)
+    store.maintain()
+    store.maintain()
+    left = [block for block in store._blocks.blocks if block.footer.span_end_ms <= BASE + DAY]
+    assert len([block for block in left if block.number != bad.number]) == 1
+    found = dump(store)[series("m", i="0")]
+    gone = set(range(BASE + SPAN, BASE + 2 * SPAN, 50))
+    assert set(range(BASE, BASE + 3 * DAY, 50)) - gone <= set(found)
+    clock.time_ms = BASE + 4 * DAY
+    store.close()
+    store = opened(tmp_path, clock=clock, retention_ms=3 * DAY)
+    store.maintain()
+    assert bad.path.name not in {path.name for _, path in block_paths(tmp_path)}
+    assert min(dump(store)[series("m", i="0")]) == BASE + DAY
+    store.close()
+
+
+class HookedDisk(Disk):
+    """Calls something once, when the first block is about to be written."""
+
+    def __init__(self):
+        self.hook = None
+
+    def create(self, path):
+        if self.hook is not None and ".block" in path.name:
+            hook, self.hook = self.hook, None
+            hook()
+        return super().create(path)
+
+
+@pytest.mark.parametrize("who", [TENANT, Tenant("kr", "born")])
+@pytest.mark.parametrize(("clock", "name"), [("c", "m"), ("c", "new"), ("born", "new")])
+def test_what_is_born_during_a_flush_survives_it(tmp_path, who, clock, name):
+    disk = HookedDisk()
+    store = opened(tmp_path, disk)
+    scrapes(store, BASE, BASE + 3 * SPAN)
+    labels = series(name, i="0")
+    times = [BASE + 7, BASE + SPAN + 7]
+
+    def born():
+        said = append(
+            store.writer(who), labels, *((time, 5.0) for time in times), clock=clock, any_age=True
+        )
+        assert said.accepted
+
+    disk.hook = born
+    store.maintain()
+    assert disk.hook is None
+    for _ in range(2):
+        assert set(times) <= set(dump(store, who)[labels])
+        store.close()
+        store = opened(tmp_path)
+        assert set(times) <= set(dump(store, who)[labels])
+        store.flush(BASE + 4 * SPAN)
     store.close()
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+import structlog
 from starlette.types import ASGIApp
 
 from meterhall.app.clock import SystemClock
@@ -18,6 +19,7 @@ from meterhall.collect.collector import Collaborators, Collector, CollectSetting
 from meterhall.collect.fetch import FetchSettings
 from meterhall.collect.hostmetrics.machine import HostMetrics
 from meterhall.collect.targetloop import TargetState
+from meterhall.compiled.loading import LOADER
 from meterhall.control.plane import Control
 from meterhall.ingest.allowance import Allowances
 from meterhall.ingest.limits import PushLimits, ScrapeLimits
@@ -38,6 +40,8 @@ from meterhall.web.guide.app import create_guide
 from meterhall.web.prometheus.api import PrometheusApi
 from meterhall.web.prometheus.call import ActiveTarget, Backend, PrometheusSettings
 from meterhall.web.prometheus.runner import RunnerSettings
+
+_LOG = structlog.get_logger()
 
 _GUIDE_THREADS = 4
 
@@ -68,6 +72,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
     Raises StoreLocked where another process serves this directory, ConfigError on a wrong setting.
     """
     clock = SystemClock()
+    LOADER.report = _without_kernels
     with ExitStack() as stack:
         store = _store(settings, clock)
         stack.callback(store.close)
@@ -106,6 +111,10 @@ def open_service(settings: Settings) -> Iterator[Service]:
             lambda skip_head: store.snapshot(skip_head=skip_head),
         )
         yield Service(settings, control, collector, public, admin)
+
+
+def _without_kernels(reason: str) -> None:
+    _LOG.warning("kernels.absent", reason=reason)
 
 
 def _store(settings: Settings, clock: SystemClock) -> EmbeddedStore:

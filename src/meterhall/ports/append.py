@@ -54,6 +54,7 @@ class SampleWriter(Protocol):
         `any_age` is the back-fill right: the window does not bind, so that samples of any age inside
         retention are taken although their series have newer ones. For those who have kept them for us
         (an agent after an outage); all other rules hold.
-        Raises StoreUnavailable when the log cannot take it.
+        Raises StoreUnavailable when the log cannot take it, or so much late data waits for blocks that
+        back-fill must wait too.
         """
         ...

@@ -41,6 +41,9 @@ WAL_FSYNC_SECONDS = Histogram(
     "meterhall_wal_fsync_duration_seconds", "One group commit's fsync.", registry=REGISTRY
 )
 HEAD_SERIES = Gauge("meterhall_head_series", "Series in memory.", registry=REGISTRY)
+LATE_BYTES = Gauge(
+    "meterhall_late_bytes", "Memory of late samples that wait for blocks.", registry=REGISTRY
+)
 BLOCKS = Gauge("meterhall_blocks", "Immutable blocks on disk.", registry=REGISTRY)
 TOMBSTONES = Gauge(
     "meterhall_tombstones",

@@ -5,7 +5,8 @@ gone. The manifest changes first, then the set, then files are removed.
 """
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -31,11 +32,15 @@ class BlockSet:
         self._disk = disk
         self._file = ManifestFile(directory, disk)
         self._caches = Caches(
-            ByteCache(settings.page_cache_bytes), ByteCache(settings.index_cache_bytes)
+            ByteCache(settings.page_cache_bytes),
+            ByteCache(settings.index_cache_bytes),
+            ByteCache(settings.selection_cache_bytes),
         )
         self._lock = threading.Lock()
         self._manifest = self._load()
         self.blocks: tuple[Block, ...] = ()
+        # Listed, and not to be read now (permission, too many open files): not served, not forgotten.
+        self._unread: list[int] = []
         self._replace(self._open(self._manifest.blocks))
 
     @property
@@ -49,9 +54,15 @@ class BlockSet:
         return self._manifest.next_group
 
     @property
-    def next_number(self) -> int:
-        """Every block that is there, or being written, has a number below it."""
-        return self._manifest.next_block
+    def selections(self) -> ByteCache:
+        """What selectors found lately, in blocks and elsewhere."""
+        return self._caches.selections
+
+    @contextmanager
+    def numbers_held(self) -> Iterator[int]:
+        """The number of the next block. None is given out meanwhile: all that are being written are below it."""
+        with self._lock:
+            yield self._manifest.next_block
 
     def newest_ms(self) -> int:
         """No block holds a sample after this; NO_TIME where there is no block."""
@@ -73,14 +84,17 @@ class BlockSet:
         mark: LogMark | None = None,
         next_group: int = 0,
     ) -> None:
-        """Makes written blocks exist and others cease to, in one step. Raises OSError."""
-        fresh = self._open(added)
+        """Makes written blocks exist and others cease to, in one step.
+
+        Raises OSError, or DamagedError where a written block does not read back; nothing has changed then.
+        """
+        fresh = [Block(number, self._path(number), self._caches) for number in added]
         with self._lock:
             old = self._manifest
             kept = [block for block in self.blocks if block not in removed]
             blocks = [*kept, *fresh]
             manifest = Manifest(
-                tuple(sorted(block.number for block in blocks)),
+                tuple(sorted([*self._unread, *(block.number for block in blocks)])),
                 old.next_block,
                 max(old.next_group, next_group),
                 mark or old.mark,
@@ -91,6 +105,7 @@ class BlockSet:
         for block in removed:
             self._caches.pages.drop(block.number)
             self._caches.indexes.drop(block.number)
+            self._caches.selections.drop(block.number)
             self._disk.unlink(block.path)
 
     def discard(self, numbers: Sequence[int]) -> None:
@@ -130,8 +145,12 @@ class BlockSet:
             path = self._path(number)
             try:
                 blocks.append(Block(number, path, self._caches))
-            except (DamagedError, OSError) as error:
+            except (DamagedError, FileNotFoundError) as error:
                 self._set_aside(path, str(error))
+            except OSError as error:
+                self._unread.append(number)
+                QUARANTINED.inc()
+                _log.error("block.not_read", file=path.name, reason=str(error.strerror))
         return blocks
 
     def _set_aside(self, path: Path, reason: str) -> None:

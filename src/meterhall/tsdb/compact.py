@@ -1,8 +1,11 @@
 """Merging blocks: many small ones, and those that late samples have made, into one a day.
 
 All blocks of a merged span (a day) become one once the log's mark has passed the span. A day that is one
-large block and a few late crumbs is left alone until the crumbs are worth rewriting it. Blocks with
-damage are never merged: what can still be read of them stays where it is.
+large block and a few late crumbs is left alone until the crumbs are worth rewriting it; many crumbs become
+one, so that back-fill leaves few files in a day that is not over, too.
+
+Blocks with damage are never merged: what can still be read of them stays where it is, until retention drops
+it. The others of their day are merged as if they were not there.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +13,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from meterhall.tsdb.block import Block
+from meterhall.tsdb.block_format import DamagedError
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.block_writer import BlockWriter, Span, in_directory_order
 from meterhall.tsdb.disk import Disk
@@ -20,22 +24,20 @@ from meterhall.tsdb.tombstones import EVER, Tombstones
 
 _log = structlog.get_logger()
 
-# Crumbs are worth a rewrite from this many on, or from this share of the day's bytes.
+# Crumbs are worth a merge from this many on, or from this share of the largest block's bytes.
 _CRUMBS = 4
 _CRUMB_SHARE = 8
 
 
 def plan(blocks: Sequence[Block], settings: StoreSettings, mark_ms: int) -> list[Block]:
     """The blocks to merge next, of the oldest span that is due; empty where none is."""
-    days: dict[int, list[Block]] = {}
-    for block in blocks:
-        day = block.footer.span_start_ms // settings.merged_span_ms
-        inside = block.footer.span_end_ms <= (day + 1) * settings.merged_span_ms
-        if inside and not block.damaged and (day + 1) * settings.merged_span_ms <= mark_ms:
-            days.setdefault(day, []).append(block)
-    for day in sorted(days):
-        if _is_due(days[day]):
-            return days[day]
+    sound = [block for block in blocks if not block.damaged]
+    for start_ms, inside in _by_span(sound, settings.merged_span_ms):
+        if start_ms + settings.merged_span_ms <= mark_ms and (due := _due(inside)):
+            return due
+    for _, inside in _by_span(sound, settings.block_span_ms):
+        if len(inside) > _CRUMBS:
+            return _due(inside)
     return []
 
 
@@ -46,32 +48,35 @@ def merge_blocks(
     disk: Disk,
     check: Callable[[], None],
 ) -> int | None:
-    """Replaces blocks by one, without what is hidden; its number, or None where damage turned up.
+    """Replaces blocks by one without what is hidden, or by none where that is all; its number. Raises OSError.
 
-    Raises OSError. The number is given out first: a deletion that comes while it is written means this
-    block too.
+    None, and nothing replaced, where damage turned up; `plan` will leave out those blocks. The number is given
+    out first: a deletion that comes while the block is written means it too.
     """
     span = Span(
         min(block.footer.span_start_ms for block in blocks),
         max(block.footer.span_end_ms for block in blocks),
     )
     number, path = into.new_path()
-    with BlockWriter(path, span, disk, check) as writer:
-        for tenant in _tenants(blocks):
-            erasure = tombstones.of(tenant)
-            parts = [part for block in blocks if (part := block.tenant(tenant)) is not None]
-            sources = [
-                part.living_parts(each)
-                for part in parts
-                for each in erasure.living(part, part.every(), *EVER)
-            ]
-            writer.tenant(tenant, StoredSelection(sources, span.start_ms, span.end_ms - 1))
-        made = writer.finish()
-    if any(block.damaged for block in blocks):
+    try:
+        with BlockWriter(path, span, disk, check) as writer:
+            for tenant in _tenants(blocks):
+                erasure = tombstones.of(tenant)
+                parts = [part for block in blocks if (part := block.tenant(tenant)) is not None]
+                sources = [
+                    part.living(each)
+                    for part in parts
+                    for each in erasure.living(part, part.every(), *EVER)
+                ]
+                if sources:
+                    writer.tenant(tenant, StoredSelection(sources, span.start_ms, span.end_ms - 1))
+            made = writer.finish()
+        if any(block.damaged for block in blocks):
+            raise DamagedError("found while merging")
+        into.publish([number] if made else [], removed=set(blocks))
+    except DamagedError:
         into.discard([number])
         return None
-    try:
-        into.publish([number] if made else [], removed=set(blocks))
     except OSError:
         into.discard([number])
         raise
@@ -79,11 +84,22 @@ def merge_blocks(
     return number
 
 
-def _is_due(blocks: Sequence[Block]) -> bool:
-    largest = max(block.bytes for block in blocks)
-    crumbs = sum(block.bytes for block in blocks) - largest
-    many = len(blocks) > _CRUMBS
-    return len(blocks) > 1 and (many or crumbs * _CRUMB_SHARE >= largest)
+def _by_span(blocks: Sequence[Block], span_ms: int) -> list[tuple[int, list[Block]]]:
+    """Begin of each span, oldest first, and the blocks that lie in it."""
+    spans: dict[int, list[Block]] = {}
+    for block in blocks:
+        start_ms = block.footer.span_start_ms // span_ms * span_ms
+        if block.footer.span_end_ms <= start_ms + span_ms:
+            spans.setdefault(start_ms, []).append(block)
+    return sorted(spans.items())
+
+
+def _due(blocks: Sequence[Block]) -> list[Block]:
+    """All blocks of a span where the crumbs are worth it, the crumbs where they are many, or none."""
+    *crumbs, largest = sorted(blocks, key=lambda block: block.bytes)
+    if crumbs and sum(block.bytes for block in crumbs) * _CRUMB_SHARE >= largest.bytes:
+        return [*crumbs, largest]
+    return crumbs if len(crumbs) >= _CRUMBS else []
 
 
 def _tenants(blocks: Sequence[Block]) -> list[Owner]:

@@ -55,16 +55,19 @@ class Deletion:
     ) -> Tombstone:
         """Deletes samples, both ends included. Raises OSError or StoreUnavailable: nothing is gone then."""
         with self.flushing, head.lock:
-            tombstone = Tombstone(
-                head.tenant.region,
-                head.tenant.project,
-                tuple((str(each.op), each.name, each.value) for each in matchers),
-                start_ms,
-                end_ms,
-                segment=self.log.rotate(),
-                block=self.blocks.next_number,
-            )
-            self.tombstones.add(tombstone)
+            segment = self.log.rotate()
+            # A merge takes its number first and then looks what is deleted: it has a number below, or it sees this.
+            with self.blocks.numbers_held() as block:
+                tombstone = Tombstone(
+                    head.tenant.region,
+                    head.tenant.project,
+                    tuple((str(each.op), each.name, each.value) for each in matchers),
+                    start_ms,
+                    end_ms,
+                    block,
+                    segment,
+                )
+                self.tombstones.add(tombstone)
             erase(head, tombstone)
             head.forget_empty()
         return tombstone

@@ -20,26 +20,29 @@ import numpy as np
 import structlog
 
 from meterhall.model.labels import Labels
-from meterhall.model.samples import TimestampArray, ValueArray
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.block_writer import BlockWriter, Span, in_directory_order
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.group import Group, GroupView
 from meterhall.tsdb.head import TenantHead
+from meterhall.tsdb.head_reading import HeadSource
 from meterhall.tsdb.manifest import LogMark
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.selection import StoredSelection
+from meterhall.tsdb.series_table import table_of
 from meterhall.tsdb.settings import StoreSettings
-from meterhall.tsdb.side import Slots
 from meterhall.tsdb.wal import NO_TIME, Log
 from meterhall.tsdb.wal_format import definition_frames
 
 _log = structlog.get_logger()
 
+# A flush for the sake of late samples leaves this part of a span in the head, 15 minutes of 2 hours.
+_CLOSELY = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """What one group showed: implements `selection.Part`, labels and all."""
+    """What one group showed, labels and all."""
 
     head: TenantHead
     group: Group
@@ -50,15 +53,6 @@ class Frozen:
         """The same series over a part of the time."""
         view = self.view.narrowed(span.start_ms, span.end_ms - 1)
         return Frozen(self.head, self.group, self.labels, view)
-
-    @property
-    def times_max(self) -> int:
-        """No series has more samples than this."""
-        return self.view.times_max
-
-    def read(self, pick: Slots) -> tuple[TimestampArray, ValueArray]:
-        """Samples of the series at these positions of `labels`."""
-        return self.view.read(pick)
 
 
 class Flush:
@@ -130,13 +124,16 @@ class Flush:
         sources: dict[Owner, list[Frozen]] = {}
         for part in frozen:
             here = part.narrowed(span)
-            if here.times_max:
+            if here.view.times_max:
                 sources.setdefault(part.head.tenant, []).append(here)
         number, path = self._blocks.new_path()
         samples = 0
         with BlockWriter(path, span, self._disk, self._check) as writer:
             for tenant in in_directory_order(list(sources)):
-                selection = StoredSelection([sources[tenant]], span.start_ms, span.end_ms - 1)
+                parts = sources[tenant]
+                table = table_of([part.labels for part in parts])
+                source = HeadSource(table, [part.view for part in parts])
+                selection = StoredSelection([source], span.start_ms, span.end_ms - 1)
                 samples += writer.tenant(tenant, selection)
             if writer.finish():
                 written.append(number)
@@ -159,8 +156,14 @@ class Flush:
         return sorted(spans, key=lambda span: span.start_ms)
 
 
-def flush_before(heads: Sequence[TenantHead], settings: StoreSettings) -> int:
-    """Where a flush now would cut: the newest half span stays in the head. NO_TIME without samples."""
+def flush_before(
+    heads: Sequence[TenantHead], settings: StoreSettings, *, closely: bool = False
+) -> int:
+    """Where a flush now would cut: at the end of a span, with the newest half span left in the head.
+
+    With `closely`, near the newest sample, so that late ones cannot pile up in between. NO_TIME without
+    samples.
+    """
     newest = max(
         (group.time_max for head in heads for group in list(head.groups.values())),
         default=NO_TIME,
@@ -168,6 +171,8 @@ def flush_before(heads: Sequence[TenantHead], settings: StoreSettings) -> int:
     if newest == NO_TIME:
         return NO_TIME
     span = settings.block_span_ms
+    if closely:
+        return newest - span // _CLOSELY
     return (newest - span // 2) // span * span
 
 

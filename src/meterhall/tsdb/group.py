@@ -184,9 +184,9 @@ class Group:
         return self._series
 
     @property
-    def side_samples(self) -> int:
-        """How many samples wait in the side buffer."""
-        return self._side.samples
+    def late_bytes(self) -> int:
+        """Memory of the samples that wait in the side buffer, and of those that a flush is writing."""
+        return self._side.bytes + self._flushing.bytes
 
     def unresolved(self, time_ms: int) -> bool:
         """Whether some series may have a sample at or after a time in a block that was not asked."""
@@ -247,8 +247,9 @@ class Group:
         return self._last[slots]
 
     def unresolved_slots(self, slots: Slots, time_ms: int) -> Slots:
-        """Those of the slots for which `unresolved` holds."""
-        return slots[self._resolved[slots] > time_ms]
+        """Those of the slots for which `unresolved` holds, and whose newest sample is not known yet."""
+        resolved = self._resolved[slots]
+        return slots[(resolved > time_ms) & (self._last[slots] < resolved)]
 
     def resolve(self, slots: Slots, last: TimestampArray, time_ms: int) -> None:
         """Learns the newest samples that blocks with any at or after `time_ms` hold of the slots."""
@@ -310,13 +311,14 @@ class Group:
         slot = int(self._slot_of_column[column])
         if self._last[slot] < start_ms:
             return None
-        start_ms = max(start_ms, self._published_ms)
+        # Rows before `_published_ms` are in blocks; late samples may lie there all the same.
+        row_start = max(start_ms, self._published_ms)
         sample, rows = None, self._rows
         if rows and self._raw_times[rows - 1] > end_ms:
             rows = int(self._raw_times[:rows].searchsorted(end_ms, "right"))
         if slot < self._raw.shape[1]:
-            sample = newest_present(self._raw_times, self._raw[:, slot], start_ms, rows)
-        if sample is None and self._sealed and self._sealed[-1].times[-1] >= start_ms:
+            sample = newest_present(self._raw_times, self._raw[:, slot], row_start, rows)
+        if sample is None and self._sealed and self._sealed[-1].times[-1] >= row_start:
             raise NotAtHand
         after_ms = start_ms - 1 if sample is None else sample[0]
         if self._side.may_hold(after_ms, end_ms) or self._flushing.may_hold(after_ms, end_ms):
@@ -346,7 +348,7 @@ class Group:
         self._raw = self._raw[first:].copy()
         self._filled = self._count_filled()
         sealed = sum(len(each.times) * each.width for each in self._sealed)
-        self.samples = self._filled + sealed + self.side_samples
+        self.samples = self._filled + sealed + self._side.samples
         self.time_min = self._oldest()
 
     def abort_flush(self) -> None:
@@ -354,8 +356,12 @@ class Group:
         self._side.absorb(self._flushing, self.width)
 
     def idle_slots(self, before_ms: int) -> Slots:
-        """Slots without a sample in the head at or after `before_ms`, nor in the side buffer."""
-        used = self._last >= before_ms
+        """Slots without a sample in the head at or after `before_ms`, nor in the side buffer.
+
+        Rows that no flush has frozen are in no block, however old they are: the group was born after the
+        flush began. Their slots are not idle.
+        """
+        used = self._last >= min(before_ms, max(self._frozen_ms, NO_TIME + 1))
         self._side.mark_used(used)
         return np.flatnonzero(~used)
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from meterhall.model.labels import Labels
@@ -15,7 +16,9 @@ from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.cache import NotAtHand
 from meterhall.tsdb.matching import Postings, match, values_among
 from meterhall.tsdb.owner import Owner
-from meterhall.tsdb.selection import Source, StoredSelection
+from meterhall.tsdb.selection import StoredSelection
+from meterhall.tsdb.series_table import SeriesTable, Union, table_bytes, united
+from meterhall.tsdb.stacking import Source
 from meterhall.tsdb.tombstones import EVER, Erasure, Living, Tombstones
 from meterhall.tsdb.wal import NO_TIME
 
@@ -44,6 +47,7 @@ class History:
 
         Newest blocks first: a series that was found is not looked for in blocks that end before.
         """
+        erasure = self._erasure
         newest = np.full(len(series), NO_TIME)
         waiting = np.arange(len(series))
         for block in sorted(self.blocks.blocks, key=_newest, reverse=True):
@@ -53,30 +57,42 @@ class History:
             here = block.tenant(self.tenant)
             if here is not None:
                 wanted = [series[row] for row in waiting.tolist()]
-                found = _last_times(here, self._erasure, wanted)
+                found = _last_times(here, erasure, wanted)
                 newest[waiting] = np.maximum(newest[waiting], found)
         return newest
 
     def values_at(self, series: Sequence[Labels], time_ms: int) -> ValueArray:
         """Each series' value at one instant."""
         values = np.full(len(series), ABSENT)
-        for here in self._parts(time_ms, time_ms):
-            sources, rows = _known(here, self._erasure, series, (time_ms, time_ms))
-            selection = StoredSelection(sources, time_ms, time_ms)
-            for group in selection.groups():
-                for row, value in zip(group.rows.tolist(), group.values[:, 0], strict=True):
-                    if value.view(np.uint64) != ABSENT_BITS:
-                        values[rows[selection.labels[row]]] = value
+        for here, erasure in self._parts(time_ms, time_ms):
+            if here.has_instant(time_ms):
+                numbers = _numbers(here, erasure, series, time_ms)
+                known = np.flatnonzero(numbers >= 0)
+                found = here.values_at(numbers[known], time_ms)
+                present = found.view(np.uint64) != ABSENT_BITS
+                values[known[present]] = found[present]
         return values
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Iterator[Source]:
         """Sources of each block that may hold samples of the range."""
-        for here in self._parts(start_ms, end_ms):
-            numbers = match(here, matchers)
-            if numbers:
-                yield from map(
-                    here.living_parts, self._erasure.living(here, numbers, start_ms, end_ms)
-                )
+        for here, erasure in self._parts(start_ms, end_ms):
+            if not erasure.touches(here.block):
+                yield here.select(matchers, start_ms, end_ms)
+                continue
+            for each in erasure.living(here, match(here, matchers), start_ms, end_ms):
+                yield here.living(each)
+
+    def united(self, tables: Sequence[SeriesTable]) -> Union:
+        """The union of tables, made once for as long as these are the same."""
+
+        def load() -> tuple[Union, int]:
+            made = united(tables)
+            return made, table_bytes(made.table) + sum(map(table_bytes, tables))
+
+        if len(tables) == 1:
+            return united(tables)
+        found: Union = self.blocks.selections.get((self.tenant, *tables), load)
+        return found
 
     def newest(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
@@ -87,8 +103,9 @@ class History:
         directory would have to be searched; nor is one of which something in the block is hidden.
         """
         found: list[NewestSample] = []
+        erasure = self._erasure
         blocks = [block for block in self.blocks.blocks if block.overlaps(start_ms, end_ms)]
-        if len(blocks) > _BLOCKS_MAX or any(map(self._erasure.touches, blocks)):
+        if len(blocks) > _BLOCKS_MAX or any(map(erasure.touches, blocks)):
             raise NotAtHand
         for block in blocks:
             here = block.tenant_at_hand(self.tenant)
@@ -99,30 +116,30 @@ class History:
         self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int
     ) -> Iterator[Collection[str]]:
         """Values of a label in the series that `select` finds, block by block."""
-        for here in self._parts(start_ms, end_ms):
-            numbers = _alive(
-                here, self._erasure.living(here, match(here, matchers), start_ms, end_ms)
-            )
+        for here, erasure in self._parts(start_ms, end_ms):
+            numbers = _alive(here, erasure.living(here, match(here, matchers), start_ms, end_ms))
             yield values_among(here, name, numbers, here.all_labels)
 
     def indexes(self, start_ms: int, end_ms: int) -> Iterator[Postings]:
         """The tenant's index in each block that may hold samples of the range."""
-        for here in self._parts(start_ms, end_ms):
-            if self._erasure.touches(here.block):
-                yield _Survivors(here, self._erasure, (start_ms, end_ms))
+        for here, erasure in self._parts(start_ms, end_ms):
+            if erasure.touches(here.block):
+                yield _Survivors(here, erasure, (start_ms, end_ms))
             else:
                 yield here
 
     @property
     def _erasure(self) -> Erasure:
+        """What is hidden. Take it before the blocks: it is forgotten once they are written without it."""
         return self.tombstones.of(self.tenant)
 
-    def _parts(self, start_ms: int, end_ms: int) -> Iterator[TenantBlock]:
+    def _parts(self, start_ms: int, end_ms: int) -> Iterator[tuple[TenantBlock, Erasure]]:
+        erasure = self._erasure
         for block in self.blocks.blocks:
             if block.overlaps(start_ms, end_ms):
                 here = block.tenant(self.tenant)
                 if here is not None:
-                    yield here
+                    yield here, erasure
 
 
 class _Survivors:
@@ -149,6 +166,18 @@ class _Survivors:
         """Those that carry the pair."""
         found = self._here.series(name, value)
         return None if found is None else found & self._numbers
+
+
+def _numbers(
+    here: TenantBlock, erasure: Erasure, series: Sequence[Labels], time_ms: int
+) -> NDArray[np.int64]:
+    """Each series' number in a block, or -1 where it has none that may be seen at the time."""
+    numbers = np.array([here.find(labels) for labels in series], np.int64)
+    if erasure.touches(here.block):
+        there = BitMap(numbers[numbers >= 0].astype(np.uint32))
+        seen = _alive(here, erasure.living(here, there, time_ms, time_ms))
+        numbers[~np.isin(numbers, np.asarray(seen.to_array(), np.int64))] = -1
+    return numbers
 
 
 def _alive(here: TenantBlock, living: Iterator[Living]) -> BitMap:
@@ -183,7 +212,7 @@ def _known(
     rows: dict[Labels, int] = {}
     for row, labels in enumerate(series):
         number = here.find(labels)
-        if number is not None:
+        if number >= 0:
             numbers.add(number)
             rows[labels] = row
-    return [here.living_parts(each) for each in erasure.living(here, numbers, *within)], rows
+    return [here.living(each) for each in erasure.living(here, numbers, *within)], rows

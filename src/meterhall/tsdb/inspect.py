@@ -64,7 +64,7 @@ def inspect(directory: Path) -> Contents:
     except ManifestDamagedError:
         contents.unreadable.append(filenames.MANIFEST)
         manifest = None
-    caches = Caches(ByteCache(_CACHE_BYTES), ByteCache(_CACHE_BYTES))
+    caches = Caches(*(ByteCache(_CACHE_BYTES) for _ in range(3)))
     for number, path in filenames.block_paths(directory):
         if manifest is None or number in manifest.blocks:
             try:

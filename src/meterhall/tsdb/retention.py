@@ -232,7 +232,7 @@ def _cells(here: TenantBlock, numbers: BitMap, start_ms: int) -> int:
     """Places for samples from a time on, of some series."""
     series = np.bincount(here.index.clocks[np.asarray(numbers.to_array(), np.int64)])
     return sum(
-        int(series[clock]) * int((here.clocks[clock] >= start_ms).sum())
+        int(series[clock]) * int((here.clocks.part(clock) >= start_ms).sum())
         for clock in np.flatnonzero(series).tolist()
     )
 

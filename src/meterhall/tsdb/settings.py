@@ -14,7 +14,7 @@ class StoreSettings:
     `retention_bytes` is the size of all blocks together, 0 for no limit.
     `block_span_ms` is the length of a fresh block, `merged_span_ms` that of a merged one and a
     multiple of it. `head_samples_max` starts a flush of what is flushable before its time;
-    `side_samples_max` does so for late samples alone. `log_pending_bytes_max` is how far appends may
+    `late_bytes_max` does so for late samples alone, and twice of it makes back-fill wait. `log_pending_bytes_max` is how far appends may
     run ahead of the disk before they wait.
     """
 
@@ -30,9 +30,10 @@ class StoreSettings:
     raw_rows_max: int = 64
     seal_rows: int = 40
     head_samples_max: int = 30_000_000
-    side_samples_max: int = 2_000_000
+    late_bytes_max: int = 32 << 20
     page_cache_bytes: int = 128 << 20
     index_cache_bytes: int = 256 << 20
+    selection_cache_bytes: int = 32 << 20
     maintain_interval_s: float = 5.0
 
     def __post_init__(self) -> None:

@@ -17,6 +17,9 @@ Slots = NDArray[np.int64]
 Cells = dict[int, float] | ValueArray
 SideRow = tuple[int, Cells]
 
+# Roughly what a sample in a dict takes, and a row besides its samples.
+_SPARSE_BYTES = 100
+_ROW_BYTES = 200
 # A row becomes an array when at least one slot in eight has a sample.
 _SPARSE = 8
 # What `may_hold` looks at: it runs on the event loop.
@@ -28,6 +31,7 @@ class SideRows:
 
     def __init__(self) -> None:
         self.samples = 0
+        self.bytes = 0
         self._rows: dict[int, Cells] = {}
 
     @property
@@ -39,6 +43,7 @@ class SideRows:
         """Adds samples that are not there yet; `width` is the group's number of slots."""
         cells = self._rows.get(time_ms)
         self.samples += len(slots)
+        self.bytes -= _bytes(cells)
         if isinstance(cells, np.ndarray):
             if len(cells) < width:
                 cells = self._rows[time_ms] = _dense(cells, width)
@@ -49,6 +54,7 @@ class SideRows:
         else:
             sparse = self._rows[time_ms] = cells or {}
             sparse.update(zip(slots.tolist(), values.tolist(), strict=True))
+        self.bytes += _bytes(self._rows[time_ms])
 
     def overlay(self, time_ms: int, slots: Slots, values: ValueArray) -> None:
         """Writes the samples of one instant over `values`, which go with `slots`."""
@@ -65,6 +71,7 @@ class SideRows:
             return None
         slots, values = _listed(cells)
         self.samples -= len(slots)
+        self.bytes -= _bytes(cells)
         return slots, values
 
     def split_before(self, end_ms: int) -> "SideRows":
@@ -76,6 +83,8 @@ class SideRows:
             taken._rows[time_ms] = cells
             taken.samples += count
             self.samples -= count
+            taken.bytes += _bytes(cells)
+            self.bytes -= _bytes(cells)
         return taken
 
     def absorb(self, other: "SideRows", width: int) -> None:
@@ -121,6 +130,7 @@ class SideRows:
                 self._rows[time_ms] = dict(zip(present.tolist(), values, strict=True))
             else:
                 self._rows[time_ms] = moved
+        self.bytes = sum(map(_bytes, self._rows.values()))
 
 
 def read_rows(rows: Sequence[SideRow], slots: Slots) -> Piece:
@@ -129,6 +139,13 @@ def read_rows(rows: Sequence[SideRow], slots: Slots) -> Piece:
     for index, (_, cells) in enumerate(rows):
         values[index] = _pick(cells, slots)
     return np.array([time_ms for time_ms, _ in rows], np.int64), values.T
+
+
+def _bytes(cells: Cells | None) -> int:
+    """Memory of a row, roughly."""
+    if cells is None:
+        return 0
+    return _ROW_BYTES + (len(cells) * _SPARSE_BYTES if isinstance(cells, dict) else cells.nbytes)
 
 
 def _pick(cells: Cells, slots: Slots) -> ValueArray:

@@ -21,6 +21,7 @@ from meterhall.ports.clock import Clock
 from meterhall.ports.retention import RetentionSource
 from meterhall.ports.store import HeadStats
 from meterhall.tsdb import filenames
+from meterhall.tsdb.backlog import Backlog
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.head import TenantHead
@@ -46,6 +47,7 @@ class TenantWriter:
     head: TenantHead
     log: Log
     clock: Clock
+    backlog: Backlog
 
     def intern(
         self, clock: str, series: Sequence[Labels], series_max: int | None = None
@@ -63,13 +65,16 @@ class TenantWriter:
         return refs
 
     def append(self, rows: Sequence[Row], *, any_age: bool = False) -> Appended:
-        """Takes rows as one unit. Raises StoreUnavailable when the log cannot take it."""
+        """Takes rows as one unit. Raises StoreUnavailable when it cannot be taken now."""
+        if any_age:
+            self.backlog.check(lambda: self.head.holds_late(rows))
         self.log.check()
         now_ms = self.clock.now_ms()
         with self.head.lock:
             batch = self.head.append(rows, now_ms, any_age=any_age)
             frames = [frame(Kind.SAMPLES, encode_samples(batch.rows))] if batch.rows else []
             durable: Future[None] = self.log.submit(frames, batch.time_max)
+        self.backlog.add(batch.late_bytes)
         return Appended(batch.accepted, batch.rejections, batch.forgotten, durable)
 
 
@@ -110,7 +115,7 @@ class EmbeddedStore:
 
     def writer(self, tenant: Tenant) -> TenantWriter:
         """Raises BadInput for a tenant that the control plane cannot have issued."""
-        return TenantWriter(self._head(tenant), self._wal, self._clock)
+        return TenantWriter(self._head(tenant), self._wal, self._clock, self._upkeep.backlog)
 
     def head_stats(self, tenant: Tenant, limit: int) -> HeadStats:
         """Counts over the tenant's recent series."""

@@ -43,7 +43,9 @@ class TenantTable:
                 if not _IDENTIFIER.fullmatch(text):
                     raise BadInput(f"not an identifier: {text!r}")
             past = History(tenant, self._blocks, self._tombstones)
-            made = TenantHead(tenant, self._settings, past, self.next_group)
+            made = TenantHead(
+                tenant, self._settings, past, self.next_group, self._blocks.selections
+            )
             with self._lock:
                 head = self._heads.setdefault(tenant, made)
         return head

@@ -156,9 +156,9 @@ def _without(
 
 
 def remains(tombstone: Tombstone, block: Block) -> bool:
-    """Whether a sound block holds something that the tombstone means, as far as its index and clocks tell."""
+    """Whether a block holds something that the tombstone means, as far as its index and clocks tell."""
     start_ms, end_ms = tombstone.start_ms, tombstone.end_ms
-    if block.number >= tombstone.block or not block.overlaps(start_ms, end_ms) or block.damaged:
+    if block.number >= tombstone.block or not block.overlaps(start_ms, end_ms):
         return False
     here = block.tenant(tombstone.owner)
     return here is not None and bool(here.alive(match(here, tombstone.parsed()), start_ms, end_ms))

@@ -15,6 +15,7 @@ from meterhall.model.matcher import Matcher
 from meterhall.ports.clock import Clock
 from meterhall.ports.retention import RetentionSource
 from meterhall.telemetry.metrics import HEAD_SERIES
+from meterhall.tsdb.backlog import Backlog
 from meterhall.tsdb.block import Block
 from meterhall.tsdb.block_format import DamagedError
 from meterhall.tsdb.block_set import BlockSet
@@ -68,6 +69,7 @@ class Upkeep:
         self._blocks = blocks
         self._settings = settings
         self._tombstones = tombstones
+        self.backlog = Backlog(settings.late_bytes_max)
         self._clock = clock
         self._disk = disk
         self._flush = Flush(log, blocks, settings, disk, self._check)
@@ -80,7 +82,7 @@ class Upkeep:
         self._thread: threading.Thread | None = None
 
     def start(self, tenants: Tenants) -> None:
-        """Begins to turn every `maintain_interval_s`."""
+        """Begins to turn every `maintain_interval_s`, and when the backlog calls."""
         self._thread = threading.Thread(
             target=self._run, args=(tenants,), name="tsdb-upkeep", daemon=True
         )
@@ -89,6 +91,7 @@ class Upkeep:
     def stop(self) -> None:
         """Ends the thread; work in hand is given up and given back."""
         self._stopping.set()
+        self.backlog.due.set()
         if self._thread is not None:
             self._thread.join()
 
@@ -104,12 +107,11 @@ class Upkeep:
             for head in tenants.heads():
                 head.retention_ms = self.retainer.retention_ms(head.tenant)
             HEAD_SERIES.set(sum(len(head.index) for head in tenants.heads()))
-            end_ms = flush_before(tenants.heads(), self._settings)
-            if self._flush_is_due(tenants.heads(), end_ms):
-                self._flush.run(tenants.heads, end_ms, tenants.next_group())
+            self._flush_what_is_due(tenants)
             while blocks := plan(self._blocks.blocks, self._settings, self._blocks.mark.time_ms):
-                if self._rewrite(blocks) is None:
-                    break
+                self._rewrite(blocks)
+                # A merge takes its time, and late samples may have piled up meanwhile.
+                self._flush_what_is_due(tenants)
             self._give_space_back(1)
             hiding = self.retainer.to_rewrite()
             if hiding is not None:
@@ -164,7 +166,9 @@ class Upkeep:
             if owner not in (None, tombstone.owner):
                 continue
             holding = [block for block in self._blocks.blocks if remains(tombstone, block)]
-            for block in holding[:blocks_max]:
+            # What is damaged is never written anew; its tombstone stays as long as it does.
+            sound = [block for block in holding if not block.damaged]
+            for block in sound[:blocks_max]:
                 if self._rewrite([block]) is not None and blocks_max:
                     return
             if not holding and tombstone.segment <= self._log.oldest:
@@ -172,6 +176,15 @@ class Upkeep:
 
     def _rewrite(self, blocks: Sequence[Block]) -> int | None:
         return merge_blocks(blocks, self._blocks, self._tombstones, self._disk, self._check)
+
+    def _flush_what_is_due(self, tenants: Tenants) -> None:
+        end_ms = flush_before(tenants.heads(), self._settings)
+        if self._flush_is_due(tenants.heads(), end_ms):
+            self._flush.run(tenants.heads, end_ms, tenants.next_group())
+        if _late_bytes(tenants) >= self._settings.late_bytes_max:
+            end_ms = flush_before(tenants.heads(), self._settings, closely=True)
+            self._flush.run(tenants.heads, end_ms, tenants.next_group())
+        self.backlog.measured(_late_bytes(tenants))
 
     def _flush_is_due(self, heads: Sequence[TenantHead], end_ms: int) -> bool:
         """When the cut has moved on and leaves something behind, or too much waits behind it."""
@@ -181,16 +194,20 @@ class Upkeep:
             return False
         if end_ms > self._blocks.mark.time_ms:
             return True
-        late = sum(group.side_samples for group in behind)
         passed = sum(group.samples for group in behind if group.time_max < end_ms)
-        return late >= self._settings.side_samples_max or passed >= self._settings.head_samples_max
+        return passed >= self._settings.head_samples_max
 
     def _check(self) -> None:
         if self._stopping.is_set():
             raise _Stopped
 
     def _run(self, tenants: Tenants) -> None:
-        while not self._stopping.wait(self._settings.maintain_interval_s):
+        while True:
+            self.backlog.due.wait(self._settings.maintain_interval_s)
+            # Cleared first: who sets it has said before what for.
+            self.backlog.due.clear()
+            if self._stopping.is_set():
+                return
             try:
                 self.turn(tenants)
             except _Stopped:
@@ -199,3 +216,8 @@ class Upkeep:
                 _log.warning("upkeep.failed", reason=str(error))
             except Exception:  # noqa: BLE001 - a bug here must not end flushing for good
                 _log.exception("upkeep.bug")
+
+
+def _late_bytes(tenants: Tenants) -> int:
+    """Memory of late samples, of all tenants."""
+    return sum(group.late_bytes for head in tenants.heads() for group in list(head.groups.values()))
