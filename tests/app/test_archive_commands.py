@@ -93,7 +93,9 @@ def test_a_part_is_exported(filled):
 def test_prometheus_reads_what_we_export(filled, tmp_path, peers):
     """`promtool tsdb create-blocks-from openmetrics`, and its own dump of the blocks that it made."""
     text = tmp_path / "out.om"
-    run("export", filled, "--project", OURS.project, "--output", text)
+    # Not the odd name: promtool's dump does not escape a newline.
+    chosen = ("--match", "m_total", "--match", "special")
+    run("export", filled, "--project", OURS.project, "--output", text, *chosen)
     promtool = str(peers / "promtool")
     made = subprocess.run(
         [promtool, "tsdb", "create-blocks-from", "openmetrics", str(text), str(tmp_path / "prom")],
@@ -119,6 +121,7 @@ def test_prometheus_reads_what_we_export(filled, tmp_path, peers):
     expected = {
         labels: {time: bits for time, bits in samples.items() if bits != stale}
         for labels, samples in contents(filled).items()
+        if dict(labels)["__name__"] != "odd.name"
     }
     assert contents(tmp_path / "new") == expected
 
