@@ -12,6 +12,11 @@ def host_page(data: DataSet, scrape: int) -> bytes:
     return _page(data, [0], scrape, unit=False)
 
 
+def pages_of(data: DataSet, host: int, scrapes: int) -> list[bytes]:
+    """What the node_exporter of one host says at the first scrapes."""
+    return [_page(data, [host], scrape, unit=False) for scrape in range(scrapes)]
+
+
 def fleet_page(data: DataSet, scrape: int) -> bytes:
     """All hosts on one page, told apart by the label `unit`."""
     return _page(data, list(range(data.hosts)), scrape, unit=True)

@@ -87,6 +87,17 @@ def test_wrong_scopes(shell: Shell, scope: str) -> None:
     assert "--scope" in shell.fails("keys", "create", "--project", project, "--scope", scope)
 
 
+def test_a_one_time_token_needs_an_end(shell: Shell) -> None:
+    project = shell.json("projects", "create", "shop")["projectId"]
+    words = ("keys", "create", "--project", project, "--scope", "enrol")
+    assert "lifetime" in shell.fails(*words)
+    shell.json(*words, "--expires", "1h")
+    token = shell.json("keys", "list", "--project", project)[1]
+    assert (token["scopes"], token["expires"] > token["created"]) == (["enrol"], True)
+    for scope in ("enrol,write", "agent"):
+        assert "--scope" in shell.fails(*words[:-1], scope, "--expires", "1h")
+
+
 def test_hosts(shell: Shell) -> None:
     project = shell.json("projects", "create", "shop")["projectId"]
     words = ("hosts", "add", "--project", project, "--region", "kr", "--name", "web")
@@ -97,6 +108,7 @@ def test_hosts(shell: Shell) -> None:
     (listed,) = shell.json("hosts", "list", "--project", project, "--region", "kr")
     assert listed["hostId"] == added["hostId"]
     assert (listed["collect"], listed["os"], listed["instanceId"]) == ("direct", "linux", "i-1")
+    assert (listed["agent"], listed["silentSince"]) == (None, None)
     assert "address" in shell.fails(*words, "--address", "http://x")
     assert shell.run("hosts", "remove", added["hostId"]).exit_code == 0
     assert "there is no host" in shell.fails("hosts", "remove", added["hostId"])

@@ -19,3 +19,21 @@ class JumpingClock(RealClock):
 
     def now_ms(self):
         return super().now_ms() + self.off_by_ms
+
+
+class ManualClock:
+    """A clock that stands until a test moves it."""
+
+    def __init__(self, now_ms=1_700_000_000_000):
+        self.ms = now_ms
+        self.seconds = 0.0
+
+    def now_ms(self):
+        return self.ms
+
+    def monotonic(self):
+        return self.seconds
+
+    def advance(self, seconds):
+        self.seconds += seconds
+        self.ms += round(seconds * 1000)

@@ -10,8 +10,8 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def serving(script: Script, port: int = 0) -> AsyncIterator[int]:
-    """Serves the script on loopback, yields the port."""
+async def serving(script: Script, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[int]:
+    """Serves the script, on loopback if not told otherwise, and yields the port."""
     tasks: set[asyncio.Task] = set()
 
     async def connection(reader, writer):
@@ -25,7 +25,7 @@ async def serving(script: Script, port: int = 0) -> AsyncIterator[int]:
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(connection, "127.0.0.1", port)
+    server = await asyncio.start_server(connection, host, port)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

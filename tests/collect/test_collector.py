@@ -13,6 +13,7 @@ from tests.collect.servers import endless, raw, response, serving
 from meterhall.app.clock import SystemClock
 from meterhall.collect.addresses import AddressPolicy
 from meterhall.collect.collector import Collaborators, Collector, CollectSettings
+from meterhall.collect.following import FollowSettings
 from meterhall.collect.hostmetrics.machine import HostMetrics
 from meterhall.collect.schedule import offset_ms
 from meterhall.control.hosts import HostDraft
@@ -32,7 +33,10 @@ from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.store import EmbeddedStore
 
 SETTINGS = CollectSettings(
-    inventory_poll_s=0.05, report_flush_s=0.05, complaint_interval_s=60.0, report_refresh_s=60.0
+    follow=FollowSettings(poll_s=0.05),
+    report_flush_s=0.05,
+    complaint_interval_s=60.0,
+    report_refresh_s=60.0,
 )
 PAGE = response(b"# TYPE a counter\na 1\n# TYPE b gauge\nb 2\n")
 

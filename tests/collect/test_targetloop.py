@@ -28,8 +28,8 @@ class Kept:
             self.hold.wait(10)
         return self._committed(("page", body, content_type))
 
-    def commit_failure(self, start_ms, duration_s):
-        return self._committed(("failure",))
+    def commit_failure(self, start_ms, duration_s, failure):
+        return self._committed(("failure", failure.reason))
 
     def end(self, time_ms):
         committed = self._committed(("end", time_ms))
@@ -150,4 +150,4 @@ def test_a_hanging_file_system_costs_the_host_page_only():
 
     session = Kept()
     run(scenario, make_target(builtin=True, timeout_ms=100), session, host_page)
-    assert session.told[0] == ("failure",)
+    assert session.told[0] == ("failure", "the host's own metrics took too long")

@@ -23,7 +23,8 @@ def named(name: str, *paths: str) -> Starlette:
 def port():
     guide = named("guide", "/v1.0/x", "/docs", "/openapi.json")
     prometheus = named("prometheus", "/prometheus/api/v1/query")
-    with listening(create_app(guide, prometheus, "p1")) as port:
+    agent = named("agent", "/agent/v1/targets")
+    with listening(create_app(guide, prometheus, agent, "p1")) as port:
         yield port
 
 
@@ -34,10 +35,12 @@ def port():
         ("/docs", 200, "guide /docs"),
         ("/openapi.json", 200, "guide /openapi.json"),
         ("/prometheus/api/v1/query", 200, "prometheus /prometheus/api/v1/query"),
+        ("/agent/v1/targets", 200, "agent /agent/v1/targets"),
         ("/-/healthy", 200, "Meterhall is healthy."),
         ("/-/ready", 200, "Meterhall is ready."),
         ("/v1.0x", 404, "404"),
         ("/prometheusx", 404, "404"),
+        ("/agentx", 404, "404"),
         ("/%2e%2e/etc/passwd", 404, "404"),
         ("//evil.example/", 404, "404"),
     ],

@@ -194,3 +194,11 @@ def test_line_of_sample():
         4,
         6,
     ]
+
+
+def test_the_only_value_may_vanish():
+    """The one word of such a page is empty, which must not pass for a page without samples."""
+    reader = PageReader(10)
+    assert reader.read(b"a 1\n", "text/plain").values.tolist() == [1]
+    with pytest.raises(ExpositionError):
+        reader.read(b"a \n", "text/plain")

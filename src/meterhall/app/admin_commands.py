@@ -25,7 +25,7 @@ from meterhall.control.plane import Control
 from meterhall.control.projects import Project
 from meterhall.model.errors import BadInput, MeterhallError
 from meterhall.model.retention import Retention
-from meterhall.model.tenant import ALL_SCOPES, Scope
+from meterhall.model.tenant import ALL_SCOPES, ENROL_SCOPES, Scope
 
 _DEFAULT_DATA = Path("meterhall-data")
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -229,7 +229,12 @@ def keys(_context: click.Context, **_where: Any) -> None:
 @keys.command("create")
 @_project_option
 @click.option("--name", default="key", show_default=True, help="What the key is for.")
-@click.option("--scope", default="manage,query,write", show_default=True, help="What it may do.")
+@click.option(
+    "--scope",
+    default="manage,query,write",
+    show_default=True,
+    help="What it may do; enrol, alone and with --expires, makes a one-time token for an agent.",
+)
 @click.option("--expires", metavar="DURATION", help="Lifetime, such as 90d [default: for ever].")
 @_json_option
 @_with_control
@@ -364,9 +369,10 @@ def _limit_change(text: str) -> tuple[str, int | None]:
 
 def _scopes(text: str) -> frozenset[Scope]:
     names = frozenset(text.split(","))
-    if not names <= ALL_SCOPES:
+    if names != ENROL_SCOPES and not names <= ALL_SCOPES:
         # An empty name, from a stray comma, is as wrong as an unknown one.
-        raise BadInput(f"--scope {text!r}: allowed are {', '.join(sorted(ALL_SCOPES))}")
+        allowed = ", ".join(sorted(ALL_SCOPES))
+        raise BadInput(f"--scope {text!r}: allowed are {allowed}; or enrol alone")
     return cast("frozenset[Scope]", names)
 
 
@@ -401,5 +407,7 @@ def _host_row(host: Host) -> Row:
         "instanceId": host.instance_id,
         "os": host.os,
         "collect": host.collect,
+        "agent": host.agent_version,
+        "silentSince": _time(host.silent_ms),
         "created": _time(host.created_ms),
     }

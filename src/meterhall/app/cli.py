@@ -16,6 +16,7 @@ _COMMANDS = {
     "projects": ("meterhall.app.admin_commands:projects", "Projects: the tenants."),
     "keys": ("meterhall.app.admin_commands:keys", "Appkeys of a project."),
     "hosts": ("meterhall.app.admin_commands:hosts", "Hosts that collection runs on."),
+    "agent": ("meterhall.app.agent_command:agent", "The host agent."),
     "query": ("meterhall.app.query_command:query", "Ask a running service a PromQL question."),
     "promqltest": ("meterhall.app.promqltest_command:promqltest", "Run Prometheus' test scripts."),
     "check-config": ("meterhall.app.serve_command:check_config", "Check a configuration file."),

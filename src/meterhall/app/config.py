@@ -60,7 +60,9 @@ class ServerSection:
         {}, parse_text_map, "Region = IANA time zone of its lstModYmdt; UTC where absent."
     )
     body_bytes_max: int = _setting("32MiB", parse_bytes, "Largest request body.")
-    connections_max: int = _setting(512, parse_count, "Most connections at once.")
+    connections_max: int = _setting(
+        4096, parse_count, "Most connections at once; each agent keeps one."
+    )
     shutdown_timeout: DurationMs = _setting(
         "8s", parse_duration_ms, "Longest wait for requests in hand at SIGTERM."
     )
@@ -151,6 +153,18 @@ class CollectSection:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentsSection:
+    """`[agents]`: the channel of hosts' agents."""
+
+    poll: DurationMs = _setting("5s", parse_duration_ms, "How often an agent asks for its targets.")
+    batch_bytes_max: int = _setting("4MiB", parse_bytes, "Largest report, as it comes.")
+    batch_decoded_bytes_max: int = _setting("32MiB", parse_bytes, "Largest report, decoded.")
+    shape_bytes_max: int = _setting(
+        "256MiB", parse_bytes, "Bytes of page shapes that are remembered; a project has half."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsSection:
     """`[limits]`: ceilings of each project in a region; 0 is none. `projects limits` sets those of one.
 
@@ -158,6 +172,7 @@ class LimitsSection:
     """
 
     targets_per_host: int = _setting(5, parse_count, "Targets of one host over all its workspaces.")
+    agents_per_project: int = _setting(10_000, parse_count, "Agents that may enrol.")
     active_series: int = _setting(
         150_000, parse_ceiling, "Series with recent samples, 0 for no limit, which quickstart sets."
     )
@@ -194,6 +209,7 @@ class Settings:
     database: DatabaseSection = field(default_factory=DatabaseSection)
     query: QuerySection = field(default_factory=QuerySection)
     collect: CollectSection = field(default_factory=CollectSection)
+    agents: AgentsSection = field(default_factory=AgentsSection)
     limits: LimitsSection = field(default_factory=LimitsSection)
     log: LogSection = field(default_factory=LogSection)
 

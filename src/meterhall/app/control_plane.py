@@ -52,8 +52,9 @@ def open_control(settings: Settings) -> Control:
             time_zones=settings.server.region_time_zones,
             targets_per_host_max=settings.limits.targets_per_host,
             limits=project_limits(settings),
-            interval_ms=settings.collect.interval,
-            timeout_ms=settings.collect.timeout,
+            agents_per_project_max=settings.limits.agents_per_project,
+            interval_ms=int(settings.collect.interval),
+            timeout_ms=int(settings.collect.timeout),
         ),
         SystemClock(),
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from meterhall.app.config import Settings, checked, load, printable
+from meterhall.app.own_address import own_address
 from meterhall.app.setting_types import ListenAddress, parse_duration_ms, parse_listen
 from meterhall.model.errors import BadInput, MeterhallError
 
@@ -91,18 +92,9 @@ def check_config(file: Path) -> None:
 def _prepare_quickstart(service: "Service") -> Announce:
     from meterhall.control.local_host import ensure_local_host
 
-    host = ensure_local_host(service.control.context, socket.gethostname(), _own_address())
+    host = ensure_local_host(service.control.context, socket.gethostname(), own_address())
     data = service.settings.storage.data
     return lambda public, admin: click.echo(_welcome(host, public, admin, data))
-
-
-def _own_address() -> str:
-    """The address this machine would use towards others; nothing is sent to find it."""
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        # A documentation address (RFC 5737): connecting a datagram socket only picks a route.
-        probe.connect(("192.0.2.1", 9))
-        return str(probe.getsockname()[0])
-    return "127.0.0.1"
 
 
 def _welcome(host: "LocalHost", public: ListenAddress, admin: ListenAddress, data: str) -> str:

@@ -81,6 +81,7 @@ async def run(service: Service, announce: Callable[[ListenAddress, ListenAddress
     serving = [asyncio.create_task(_serve(each), name="serve") for each in (public, admin)]
     try:
         await _started((public, admin), serving)
+        await service.fleet.start()
         await service.collector.start()
         announce(public.address, admin.address)
         _LOG.info("service.started", listen=str(public.address), admin=str(admin.address))
@@ -91,7 +92,9 @@ async def run(service: Service, announce: Callable[[ListenAddress, ListenAddress
         _LOG.info("service.stopping")
         public.should_exit = admin.should_exit = True
         await asyncio.gather(*serving, return_exceptions=True)
-        await service.collector.stop(_COLLECTOR_STOP_S)
+        await asyncio.gather(
+            service.collector.stop(_COLLECTOR_STOP_S), service.fleet.stop(_COLLECTOR_STOP_S)
+        )
         beating.cancel()
     for task in serving:
         task.result()

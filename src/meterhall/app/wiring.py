@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from heapq import merge
 
 import structlog
 from starlette.types import ASGIApp
 
+from meterhall.app.agent_wiring import create_agent_backend, create_fleet
 from meterhall.app.clock import SystemClock
 from meterhall.app.config import STORE_FOLDER, Settings
 from meterhall.app.control_plane import data_directory, open_control
@@ -17,8 +19,9 @@ from meterhall.app.project_meter import ProjectMeter
 from meterhall.collect.addresses import AddressPolicy
 from meterhall.collect.collector import Collaborators, Collector, CollectSettings
 from meterhall.collect.fetch import FetchSettings
+from meterhall.collect.fleet import Fleet
 from meterhall.collect.hostmetrics.machine import HostMetrics
-from meterhall.collect.targetloop import TargetState
+from meterhall.collect.targetloop import TargetState, by_job_and_instance
 from meterhall.compiled.loading import LOADER
 from meterhall.control.plane import Control
 from meterhall.ingest.allowance import Allowances
@@ -35,6 +38,7 @@ from meterhall.telemetry.metrics import REGISTRY
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.store import EmbeddedStore
 from meterhall.web.admin import create_admin
+from meterhall.web.agent.api import AgentApi, AgentSettings
 from meterhall.web.asgi import create_app
 from meterhall.web.guide.app import create_guide
 from meterhall.web.prometheus.api import PrometheusApi
@@ -51,8 +55,10 @@ class Service:
     """What runs on the event loop, and what starts it."""
 
     settings: Settings
+    store: EmbeddedStore
     control: Control
     collector: Collector[ScrapeTarget]
+    fleet: Fleet
     public: ASGIApp
     admin: ASGIApp
 
@@ -83,6 +89,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
         catalog = MetadataCatalog()
         allowances = Allowances(control.limits, clock)
         collector = _collector(settings, clock, control, store, Intake(catalog, allowances))
+        fleet = create_fleet(settings, control, store.writer, catalog, allowances, clock)
         backend = Backend(
             store=store,
             engine=Engine(EngineOptions(lookback_ms=settings.query.lookback)),
@@ -96,7 +103,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
             allowances=allowances,
             clock=clock,
             settings=_prometheus_settings(settings),
-            targets=CollectedTargets(collector),
+            targets=CollectedTargets(collector, fleet),
             started_ms=clock.now_ms(),
         )
         prometheus = PrometheusApi(backend, control.access)
@@ -104,13 +111,16 @@ def open_service(settings: Settings) -> Iterator[Service]:
         guide_workers = ThreadPoolExecutor(_GUIDE_THREADS, thread_name_prefix="guide")
         stack.callback(guide_workers.shutdown)
         guide = create_guide(control, control.access, guide_workers)
-        public = create_app(guide, prometheus, secrets.token_hex(4))
+        channel = create_agent_backend(settings, control, fleet, guide_workers, clock)
+        stack.callback(channel.reports.close)
+        agent = AgentApi(channel, control.access, AgentSettings())
+        public = create_app(guide, prometheus, agent, secrets.token_hex(4))
         admin = create_admin(
             REGISTRY,
             ProjectMeter(allowances, store).measure,
             lambda skip_head: store.snapshot(skip_head=skip_head),
         )
-        yield Service(settings, control, collector, public, admin)
+        yield Service(settings, store, control, collector, fleet, public, admin)
 
 
 def _without_kernels(reason: str) -> None:
@@ -179,14 +189,18 @@ def _collector(
 
 
 class CollectedTargets:
-    """The collector's targets as `/api/v1/targets` wants them: web.prometheus.call.TargetSource."""
+    """All targets as `/api/v1/targets` wants them: web.prometheus.call.TargetSource."""
 
-    def __init__(self, collector: Collector[ScrapeTarget]) -> None:
+    def __init__(self, collector: Collector[ScrapeTarget], fleet: Fleet) -> None:
         self._collector = collector
+        self._fleet = fleet
 
     def active_targets(self, tenant: Tenant) -> Sequence[ActiveTarget]:
-        """The tenant's targets by workspace and instance, which is the collector's order."""
-        return [_active(state) for state in self._collector.targets(tenant)]
+        """The tenant's targets, of the server and of agents, by workspace and instance."""
+        states = merge(
+            self._collector.targets(tenant), self._fleet.targets(tenant), key=by_job_and_instance
+        )
+        return [_active(state) for state in states]
 
 
 def _active(state: TargetState) -> ActiveTarget:

@@ -15,9 +15,17 @@ from typing import Generic, Protocol, TypeVar
 import structlog
 
 from meterhall.collect.addresses import Reach
+from meterhall.collect.complaints import Complaints
 from meterhall.collect.fetch import Fetcher, FetchSettings
-from meterhall.collect.reports import Reports
-from meterhall.collect.targetloop import Means, Session, TargetLoop, TargetState
+from meterhall.collect.following import FollowSettings, follow
+from meterhall.collect.reports import ReportKeeper
+from meterhall.collect.targetloop import (
+    Means,
+    Session,
+    TargetLoop,
+    TargetState,
+    by_job_and_instance,
+)
 from meterhall.model.target import Endpoint, ScrapeTarget, TargetReport
 from meterhall.model.tenant import Tenant
 from meterhall.ports.clock import Clock
@@ -36,8 +44,7 @@ class CollectSettings:
 
     concurrent_max: int = 1000
     worker_threads: int = 2
-    inventory_poll_s: float = 1.0
-    inventory_refresh_s: float = 30.0
+    follow: FollowSettings = field(default_factory=FollowSettings)
     report_flush_s: float = 1.0
     report_refresh_s: float = 60.0
     complaint_interval_s: float = 60.0
@@ -89,8 +96,10 @@ class Collector(Generic[Target]):
         self._with = collaborators
         self._reach = reach
         self._settings = settings
-        self._reports = Reports(settings.report_refresh_s)
-        self._complaints = _Complaints(settings.complaint_interval_s, collaborators.clock)
+        self._complaints = Complaints(settings.complaint_interval_s, collaborators.clock)
+        self._reports = ReportKeeper(
+            self._save, settings.report_refresh_s, collaborators.clock, self._complaints
+        )
         self._running: dict[str, tuple[TargetLoop, asyncio.Task[None]]] = {}
         # Whoever adds a target wants to see at once whether it works; the targets that are there at the
         # start wait for their ticks, or a restart would be a burst.
@@ -115,7 +124,9 @@ class Collector(Generic[Target]):
         )
         self._services = [
             asyncio.create_task(self._follow(), name="collect: follow inventory"),
-            asyncio.create_task(self._save_reports(), name="collect: save reports"),
+            asyncio.create_task(
+                self._reports.run(self._settings.report_flush_s), name="collect: save reports"
+            ),
         ]
 
     async def stop(self, timeout_s: float = 5.0) -> None:
@@ -124,7 +135,7 @@ class Collector(Generic[Target]):
             async with asyncio.timeout(timeout_s):
                 await _cancelled(self._services)
                 await _cancelled([task for _, task in self._running.values()])
-                await self._flush_reports()
+                await self._reports.flush()
         except TimeoutError:
             log.warning("collection did not stop in time", timeout_s=timeout_s)
         if self._means is not None:
@@ -139,40 +150,33 @@ class Collector(Generic[Target]):
         """
         states = [loop.state for loop, _ in list(self._running.values())]
         own = [state for state in states if _owner(state.target) == tenant]
-        return sorted(own, key=_job_and_instance)
+        return sorted(own, key=by_job_and_instance)
 
     # What the target loops tell (targetloop.Journal).
 
     def collected(self, report: TargetReport) -> None:
         """Takes an outcome that is on disk."""
         if report.target_id in self._running:
-            self._reports.put(report, self._with.clock.monotonic())
+            self._reports.put(report)
 
     def store_unavailable(self, target: Endpoint, error: Exception) -> None:
         """A collection could not be stored; the next tick tries again."""
         self._complaints.say(
-            "store unavailable, collections are lost", error, target=target.target_id
+            "store unavailable, collections cannot be kept", error, target=target.target_id
         )
 
     # Following the inventory.
 
     async def _follow(self) -> None:
-        clock, settings = self._with.clock, self._settings
-        seen: int | None = None
-        read_s = 0.0
-        while True:
-            try:
-                changes = self._with.inventory.changes
-                now_s = clock.monotonic()
-                if changes != seen or now_s - read_s >= settings.inventory_refresh_s:
-                    targets = await self._on_control(
-                        lambda: self._with.inventory.scrape_targets(self._regions)
-                    )
-                    await self._apply(targets)
-                    seen, read_s = changes, now_s
-            except Exception as error:  # noqa: BLE001 - without the database, the known targets go on.
-                self._complaints.say("cannot read the inventory", error)
-            await asyncio.sleep(settings.inventory_poll_s)
+        inventory, clock = self._with.inventory, self._with.clock
+        await follow(
+            lambda: inventory.changes, self._reload, self._settings.follow, clock, self._complaints
+        )
+
+    async def _reload(self) -> None:
+        await self._apply(
+            await self._on_control(lambda: self._with.inventory.scrape_targets(self._regions))
+        )
 
     async def _apply(self, targets: Sequence[Target]) -> None:
         """Makes what runs equal to `targets`. Series are ended before their successors begin."""
@@ -180,7 +184,8 @@ class Collector(Generic[Target]):
         ended = [
             target_id
             for target_id, (loop, _) in self._running.items()
-            if target_id not in wanted or not _same_series(loop.target, wanted[target_id])
+            if target_id not in wanted
+            or loop.target.series_identity != wanted[target_id].series_identity
         ]
         await asyncio.gather(*(self._end(target_id) for target_id in ended))
         for target_id, target in wanted.items():
@@ -212,76 +217,15 @@ class Collector(Generic[Target]):
         await _cancelled([task])
         await loop.end()
 
-    # Saving outcomes.
-
-    async def _save_reports(self) -> None:
-        while True:
-            await asyncio.sleep(self._settings.report_flush_s)
-            await self._flush_reports()
-
-    async def _flush_reports(self) -> None:
-        reports = self._reports.waiting()
-        if not reports:
-            return
-        try:
-            await self._on_control(lambda: self._with.inventory.save_reports(reports))
-        except Exception as error:  # noqa: BLE001 - they keep waiting, and are saved when it can be.
-            self._complaints.say("cannot save the states of targets", error)
-        else:
-            self._reports.saved(reports, self._with.clock.monotonic())
+    async def _save(self, reports: Sequence[TargetReport]) -> None:
+        await self._on_control(lambda: self._with.inventory.save_reports(reports))
 
     async def _on_control(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._control_worker, call)
 
 
-class _Complaints:
-    """Says the same thing at most once a minute, with how often it happened meanwhile."""
-
-    def __init__(self, interval_s: float, clock: Clock) -> None:
-        self._interval_s = interval_s
-        self._clock = clock
-        self._said_s: dict[str, float] = {}
-        self._unsaid: dict[str, int] = {}
-
-    def say(self, event: str, error: Exception, **fields: str) -> None:
-        now_s = self._clock.monotonic()
-        said_s = self._said_s.get(event)
-        if said_s is not None and now_s - said_s < self._interval_s:
-            self._unsaid[event] = self._unsaid.get(event, 0) + 1
-            return
-        self._said_s[event] = now_s
-        log.warning(
-            event,
-            error=str(error),
-            kind=type(error).__name__,
-            repeated=self._unsaid.pop(event, 0),
-            **fields,
-        )
-
-
-def _job_and_instance(state: TargetState) -> tuple[str, str, int, str]:
-    target = state.target
-    return target.job, target.host_name, target.port, target.target_id
-
-
 def _owner(target: Endpoint) -> Tenant | None:
     return target.tenant if isinstance(target, ScrapeTarget) else None
-
-
-def _same_series(old: Endpoint, new: Endpoint) -> bool:
-    """Whether both write the same series, so that the new one may go on with the old one's session."""
-
-    def identity(target: Endpoint) -> tuple[object, ...]:
-        return (
-            _owner(target),
-            target.job,
-            target.host_id,
-            target.host_name,
-            target.port,
-            target.builtin,
-        )
-
-    return identity(old) == identity(new)
 
 
 async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:

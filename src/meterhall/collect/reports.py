@@ -4,10 +4,16 @@ A thousand healthy targets at a second's interval would otherwise write a thousa
 that nothing happened. At most one report a target waits here, so memory follows the number of targets.
 """
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from meterhall.collect.complaints import Complaints
+from meterhall.collect.following import guarded
 from meterhall.model.target import MonitoringStatus, TargetReport
+from meterhall.ports.clock import Clock
+
+Save = Callable[[Sequence[TargetReport]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,39 @@ class Reports:
         """The target is gone."""
         self._saved.pop(target_id, None)
         self._waiting.pop(target_id, None)
+
+
+class ReportKeeper:
+    """Saves reports in batches, with `save`. Used on the event loop only."""
+
+    def __init__(self, save: Save, refresh_s: float, clock: Clock, complaints: Complaints) -> None:
+        self._save = save
+        self._reports = Reports(refresh_s)
+        self._clock = clock
+        self._complaints = complaints
+
+    def put(self, report: TargetReport) -> None:
+        """Takes a report in."""
+        self._reports.put(report, self._clock.monotonic())
+
+    def forget(self, target_id: str) -> None:
+        """The target is gone."""
+        self._reports.forget(target_id)
+
+    async def run(self, every_s: float) -> None:
+        """Saves what waits, for ever."""
+        while True:
+            await asyncio.sleep(every_s)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Saves what waits now. Where that fails it keeps waiting."""
+        reports = self._reports.waiting()
+        if not reports:
+            return
+        failing = "cannot save the states of targets"
+        if await guarded(lambda: self._save(reports), failing, self._complaints):
+            self._reports.saved(reports, self._clock.monotonic())
 
 
 def _saved_as(report: TargetReport, at_s: float) -> _Saved:

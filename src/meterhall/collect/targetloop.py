@@ -48,13 +48,15 @@ class Committed(Protocol):
 
 
 class Session(Protocol):
-    """The part of `ingest.scrape.ScrapeSession` that collection needs. Called on worker threads."""
+    """Where a target's pages go: `ingest.scrape.ScrapeSession`, or an agent's spool. Called on worker threads."""
 
     def commit_page(
         self, body: bytes, content_type: str, start_ms: int, duration_s: float
     ) -> Committed: ...
 
-    def commit_failure(self, start_ms: int, duration_s: float) -> Committed: ...
+    def commit_failure(
+        self, start_ms: int, duration_s: float, failure: Failure, /
+    ) -> Committed: ...
 
     def end(self, time_ms: int) -> Committed: ...
 
@@ -87,6 +89,12 @@ class TargetState:
             return target_url(target.address, target.port, target.metrics_path)
         except AddressRefused:
             return ""
+
+
+def by_job_and_instance(state: TargetState) -> tuple[str, str, int, str]:
+    """The order in which targets are shown."""
+    target = state.target
+    return target.job, target.host_name, target.port, target.target_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +230,7 @@ class TargetLoop:
 
     def _commit(self, outcome: Page | Failure, start_ms: int, duration_s: float) -> Committed:
         if isinstance(outcome, Failure):
-            return self._session.commit_failure(start_ms, duration_s)
+            return self._session.commit_failure(start_ms, duration_s, outcome)
         return self._session.commit_page(outcome.body, outcome.content_type, start_ms, duration_s)
 
     @asynccontextmanager

@@ -20,6 +20,7 @@ from meterhall.model.errors import BadInput
 from meterhall.model.tenant import Principal, Tenant
 
 _KEYS = tables.keys
+_AGENTS = tables.agents
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,9 @@ class SnapshotAccess:
         self._context = context
         self._entries: dict[str, _Entry] = {}
         self._refreshing = threading.Lock()
+        # How many refreshes were asked for, and how many of them the snapshot has seen.
+        self._asked = 0
+        self._seen = 0
         # Key ids with the newest time they were seen; swapped out when it is written.
         self._used_ms: dict[str, int] = {}
         self._last_write = context.clock.monotonic()
@@ -68,15 +72,27 @@ class SnapshotAccess:
         return self._regions
 
     def refresh(self) -> None:
-        """Loads the snapshot. One at a time, so that an older one never replaces a newer."""
+        """Loads the snapshot. One at a time, so that an older one never replaces a newer.
+
+        Who waited while another, begun later, was loaded need not load it again: agents that enrol together
+        share a few.
+        """
+        self._asked = asked = self._asked + 1
         with self._refreshing:
-            query = select(_KEYS).where(_KEYS.c.revoked_ms.is_(None))
+            if self._seen >= asked:
+                return
+            self._seen = self._asked
+            query = (
+                select(_KEYS, _AGENTS.c.host_id)
+                .outerjoin(_AGENTS, _AGENTS.c.key_id == _KEYS.c.id)
+                .where(_KEYS.c.revoked_ms.is_(None))
+            )
             with self._context.database.read() as connection:
                 rows = connection.execute(query).all()
             self._entries = {
                 row.digest: _Entry(
                     row.digest,
-                    Principal(row.project_id, row.id, scopes_of(row.scopes)),
+                    Principal(row.project_id, row.id, scopes_of(row.scopes), row.host_id),
                     row.expires_ms,
                 )
                 for row in rows

@@ -1,6 +1,6 @@
-"""What the collector works from: the targets that this server collects, and what became of them."""
+"""What collection works from: the targets of this server and those of agents, and what became of them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, or_, select, update
@@ -9,9 +9,17 @@ from meterhall.control import tables
 from meterhall.control.access import issue_tenant
 from meterhall.control.changes import ChangeWatcher
 from meterhall.control.context import Context
+from meterhall.control.hosts import Collect
 from meterhall.control.settings import ControlSettings
-from meterhall.model.target import FAIL_REASON_CHARS_MAX, ScrapeTarget, TargetReport
+from meterhall.model.target import (
+    FAIL_REASON_CHARS_MAX,
+    AgentHost,
+    ScrapeTarget,
+    TargetReport,
+)
 
+_AGENTS = tables.agents
+_KEYS = tables.keys
 _TARGETS = tables.targets
 _HOSTS = tables.hosts
 _JOBS = tables.jobs
@@ -27,17 +35,41 @@ class Inventory:
 
     @property
     def changes(self) -> int:
-        """A number that moves whenever `scrape_targets` may answer differently.
+        """A number that moves whenever the targets may have changed.
 
         Costs nothing: poll it as often as you like. Other processes' changes move it within seconds.
         """
         return self._changes
 
     def scrape_targets(self, regions: Collection[str]) -> list[ScrapeTarget]:
-        """Targets in these regions that the server itself collects, in a stable order.
+        """Targets in these regions that the server itself collects, in a stable order."""
+        return self._targets("direct", regions)
 
-        Those on hosts with `collect` = direct, and this machine's own host metrics.
-        """
+    def agent_hosts(self, regions: Collection[str]) -> list[AgentHost]:
+        """Hosts in these regions that have an agent, with what it is to collect; in a stable order."""
+        query = (
+            select(
+                _AGENTS.c.host_id,
+                _AGENTS.c.enrolled_ms,
+                _AGENTS.c.silent_ms,
+                _KEYS.c.last_used_ms,
+                _HOSTS.c.project_id,
+                _HOSTS.c.region,
+            )
+            .join(_HOSTS, _AGENTS.c.host_id == _HOSTS.c.id)
+            .join(_KEYS, _AGENTS.c.key_id == _KEYS.c.id)
+            .where(_HOSTS.c.region.in_(list(regions)))
+            .order_by(_AGENTS.c.seq)
+        )
+        with self._context.database.read() as connection:
+            rows = connection.execute(query).all()
+        targets: dict[str, list[ScrapeTarget]] = {row.host_id: [] for row in rows}
+        for target in self._targets("agent", regions):
+            # A host without an agent has targets that nobody collects yet.
+            targets.get(target.host_id, []).append(target)
+        return [_agent_host(row, targets[row.host_id]) for row in rows]
+
+    def _targets(self, collect: Collect, regions: Collection[str]) -> list[ScrapeTarget]:
         query = (
             select(
                 _TARGETS.c.id,
@@ -54,10 +86,7 @@ class Inventory:
             )
             .join(_JOBS, _TARGETS.c.job_id == _JOBS.c.id)
             .join(_HOSTS, _TARGETS.c.host_id == _HOSTS.c.id)
-            .where(
-                _JOBS.c.region.in_(list(regions)),
-                or_(_HOSTS.c.collect == "direct", _TARGETS.c.builtin),
-            )
+            .where(_JOBS.c.region.in_(list(regions)), _HOSTS.c.collect == collect)
             .order_by(_TARGETS.c.seq)
         )
         with self._context.database.read() as connection:
@@ -77,6 +106,17 @@ class Inventory:
             connection.execute(_SAVE, [_parameters(report) for report in newest])
 
         if newest:
+            self._context.database.write(work, topics=())
+
+    def note_silence(self, since_ms: Mapping[str, int | None]) -> None:
+        """Keeps since when hosts' agents have not been heard; None for one that is heard again."""
+        # In one order, so that two servers on one database never wait for each other in a circle.
+        rows = [{"host": host, "since": since} for host, since in sorted(since_ms.items())]
+
+        def work(connection: Connection) -> None:
+            connection.execute(_NOTE_SILENCE, rows)
+
+        if rows:
             self._context.database.write(work, topics=())
 
     def _on_change(self) -> None:
@@ -119,10 +159,24 @@ _SAVE = (
 )
 
 
+_NOTE_SILENCE = (
+    update(_AGENTS)
+    .where(_AGENTS.c.host_id == bindparam("host"))
+    .values(silent_ms=bindparam("since"))
+)
+
+
 def _one_line(reason: str) -> str:
     """The collector keeps to one short line; what the database cannot hold must not reach it."""
     printable = "".join(char if char.isprintable() else " " for char in reason)
     return printable[:FAIL_REASON_CHARS_MAX]
+
+
+def _agent_host(row: Row[*tuple[Any, ...]], targets: Sequence[ScrapeTarget]) -> AgentHost:
+    is_silent = row.silent_ms is not None
+    heard_ms = row.silent_ms if is_silent else max(row.enrolled_ms, row.last_used_ms or 0)
+    tenant = issue_tenant(row.region, row.project_id)
+    return AgentHost(row.host_id, tenant, heard_ms, is_silent, tuple(targets))
 
 
 def _scrape_target(row: Row[*tuple[Any, ...]], settings: ControlSettings) -> ScrapeTarget:

@@ -1,6 +1,7 @@
 """Appkeys: made at random, shown once, kept only as a SHA-256 digest, several to a project for rotation.
 
-A revoked key stays listed. When a key was last used is noted by `access`, some time after.
+A revoked key stays listed. When a key was last used is noted by `access`, some time after. A key of scope
+`enrol` is a one-time token, and one of scope `agent` is bound to a host: `agents` spends and makes those.
 """
 
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from meterhall.control.context import Context
 from meterhall.control.identifiers import digest_of, is_code, is_uuid
 from meterhall.control.locks import hold_project
 from meterhall.model.errors import BadInput
-from meterhall.model.tenant import ALL_SCOPES, Scope
+from meterhall.model.tenant import AGENT_SCOPES, ALL_SCOPES, ENROL_SCOPES, Scope
 
 _KEYS = tables.keys
+_KNOWN_SCOPES = ALL_SCOPES | ENROL_SCOPES | AGENT_SCOPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Keys:
             hold_project(connection, project_id)
             return add(connection, self._context, project_id, draft)
 
+        _check_scopes(draft)
         return self._context.change_access(work)
 
     def list(self, project_id: str | None = None) -> list[Key]:
@@ -86,19 +89,13 @@ class Keys:
             mine = _KEYS.c.id == key_id
             if connection.execute(select(_KEYS.c.seq).where(mine)).first() is None:
                 raise _no_key(key_id)
-            connection.execute(
-                update(_KEYS)
-                .where(mine, _KEYS.c.revoked_ms.is_(None))
-                .values(revoked_ms=self._context.clock.now_ms())
-            )
+            revoke(connection, key_id, self._context.clock.now_ms())
 
         self._context.change_access(work)
 
 
 def add(connection: Connection, context: Context, project_id: str, draft: KeyDraft) -> NewKey:
     """Inserts a key of a project that exists."""
-    if not draft.scopes or not draft.scopes <= ALL_SCOPES:
-        raise fields.bad_input("a key needs one or more of the scopes manage, query, write")
     if draft.lifetime_ms is not None and draft.lifetime_ms <= 0:
         raise fields.bad_input("a key's lifetime must be more than nothing")
     now_ms = context.clock.now_ms()
@@ -117,10 +114,26 @@ def add(connection: Connection, context: Context, project_id: str, draft: KeyDra
     return made
 
 
+def revoke(connection: Connection, key_id: str, now_ms: int) -> bool:
+    """Revokes a key; whether this call did it, for of two at once only one does."""
+    valid = (_KEYS.c.id == key_id, _KEYS.c.revoked_ms.is_(None))
+    return connection.execute(update(_KEYS).where(*valid).values(revoked_ms=now_ms)).rowcount == 1
+
+
 def scopes_of(stored: str) -> frozenset[Scope]:
     """The stored list of scopes; a name that this version does not know grants nothing."""
     named = frozenset(stored.split(","))
-    return frozenset(scope for scope in ALL_SCOPES if scope in named)
+    return frozenset(scope for scope in _KNOWN_SCOPES if scope in named)
+
+
+def _check_scopes(draft: KeyDraft) -> None:
+    if draft.scopes == ENROL_SCOPES:
+        if draft.lifetime_ms is None:
+            raise fields.bad_input("a one-time enrolment token needs a lifetime, such as 1h")
+    elif not draft.scopes or not draft.scopes <= ALL_SCOPES:
+        raise fields.bad_input(
+            "a key needs one or more of the scopes manage, query, write; or enrol alone"
+        )
 
 
 def _key(row: Row[*tuple[Any, ...]]) -> Key:

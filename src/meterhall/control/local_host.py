@@ -4,19 +4,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select, update
 
-from meterhall.control import fields, hosts, jobs, projects, tables, targets
+from meterhall.control import fields, hosts, jobs, projects, reserved, tables
 from meterhall.control.context import Context
 from meterhall.control.keys import NewKey
 
 PROJECT_NAME = "quickstart"
-LINUX_JOB = "@Linux"
-# Where node_exporter would be: dashboards expect `instance` to end with it.
-_PORT = 9100
-_METRICS_PATH = "/metrics"
 
 _PROJECTS = tables.projects
 _HOSTS = tables.hosts
-_JOBS = tables.jobs
 _TARGETS = tables.targets
 
 
@@ -44,7 +39,7 @@ def ensure_local_host(context: Context, name: str, address: str) -> LocalHost:
 
     def work(connection: Connection) -> LocalHost:
         project_id, key = _project(connection, context)
-        job = _linux_job(connection, context, project_id, region)
+        job = reserved.ensure_job(connection, context, project_id, region, "linux")
         host_id, target_id = _host(
             connection, context, job, hosts.HostDraft(region, name, address, collect="direct")
         )
@@ -64,25 +59,13 @@ def _project(connection: Connection, context: Context) -> tuple[str, NewKey | No
     return made.project.project_id, made.key
 
 
-def _linux_job(connection: Connection, context: Context, project_id: str, region: str) -> jobs.Job:
-    found = connection.execute(
-        select(_JOBS.c.id).where(
-            _JOBS.c.project_id == project_id, _JOBS.c.region == region, _JOBS.c.name == LINUX_JOB
-        )
-    ).scalar()
-    if found is not None:
-        return jobs.find(connection, jobs.JobRef(project_id, found))
-    draft = jobs.JobDraft(region, LINUX_JOB, _METRICS_PATH, "Built-in host metrics")
-    return jobs.add(connection, context, project_id, draft, "LINUX")
-
-
 def _host(
     connection: Connection, context: Context, job: jobs.Job, draft: hosts.HostDraft
 ) -> tuple[str, str]:
     found = connection.execute(
-        select(_TARGETS.c.id, _TARGETS.c.host_id).where(
-            _TARGETS.c.job_id == job.job_id, _TARGETS.c.builtin
-        )
+        select(_TARGETS.c.id, _TARGETS.c.host_id)
+        .join(_HOSTS, _TARGETS.c.host_id == _HOSTS.c.id)
+        .where(_TARGETS.c.job_id == job.job_id, _TARGETS.c.builtin, _HOSTS.c.collect == "direct")
     ).first()
     if found is not None:
         connection.execute(
@@ -92,5 +75,4 @@ def _host(
         )
         return found.host_id, found.id
     host = hosts.add(connection, context, job.project_id, draft)
-    target = targets.TargetDraft(host.host_id, _PORT, builtin=True)
-    return host.host_id, targets.add(connection, context, job, target).target_id
+    return host.host_id, reserved.ensure_target(connection, context, job, host.host_id, host.os)

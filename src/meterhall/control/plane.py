@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from sqlalchemy.exc import DBAPIError
 
 from meterhall.control.access import SnapshotAccess
+from meterhall.control.agents import Agents
 from meterhall.control.changes import ChangeWatcher
 from meterhall.control.context import Context
 from meterhall.control.database import Database, open_database, upgrade
@@ -30,6 +31,7 @@ class Control:
         self.projects = Projects(context)
         self.keys = Keys(context)
         self.hosts = Hosts(context)
+        self.agents = Agents(context)
         self.jobs = Jobs(context)
         self.targets = Targets(context)
         self.watcher = ChangeWatcher(context.database, context.settings.poll_ms)

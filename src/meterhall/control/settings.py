@@ -19,6 +19,7 @@ class ControlSettings:
     time_zones: Mapping[str, str] = field(default_factory=dict)
     targets_per_host_max: int = 5
     limits: ProjectLimits = field(default_factory=ProjectLimits)
+    agents_per_project_max: int = 10_000
     interval_ms: int = 60_000
     timeout_ms: int = 10_000
     poll_ms: int = 1_000

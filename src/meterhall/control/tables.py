@@ -4,11 +4,10 @@ compares the two.
 Every table that is listed has `seq`, which orders rows by creation even within one millisecond.
 Identifiers are text. Times are milliseconds since the Unix epoch.
 
-    projects ─┬─ keys
-              ├─ limits
-              ├─ retentions
-              ├─ hosts ──┐
-              └─ jobs ───┴─ targets          (rows below go when the row above goes)
+    projects ─┬─ keys ───┐
+              ├─ limits, retentions
+              ├─ hosts ──┼─ agents           (rows below go when the row above goes)
+              └─ jobs ───┴─ targets
 
     deleted_projects: ids that are never given again, and whose samples the store drops
 
@@ -32,7 +31,7 @@ from sqlalchemy import (
 )
 
 # The newest migration. A fresh database is made from this file at once and stamped with it.
-REVISION = "0003"
+REVISION = "0004"
 
 ACCESS_TOPIC = "access"
 INVENTORY_TOPIC = "inventory"
@@ -166,6 +165,23 @@ targets = Table(
     Column("since_ms", BigInteger),
     UniqueConstraint("job_id", "host_id", "port"),
     CheckConstraint("port BETWEEN 1 AND 65535", name="port"),
+)
+
+agents = Table(
+    "agents",
+    metadata,
+    _seq(),
+    _parent("project_id", "projects.id"),
+    # What the agent calls itself. Not unique over projects, or one could learn of another's.
+    Column("agent_id", String(36), nullable=False),
+    _parent("host_id", "hosts.id", unique=True),
+    # Its credential of now, in `keys`; earlier ones are deleted.
+    _parent("key_id", "keys.id", unique=True),
+    Column("version", String(64), nullable=False),
+    Column("enrolled_ms", BigInteger, nullable=False),
+    # Since when nothing has been heard of it; null while it is heard.
+    Column("silent_ms", BigInteger),
+    UniqueConstraint("project_id", "agent_id"),
 )
 
 changes = Table(

@@ -38,7 +38,7 @@ from meterhall.ingest.allowance import (
 from meterhall.ingest.limits import PushLimits
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.outcome import both, done, refused_by_kind
-from meterhall.ingest.rows import merge_rows, only_renamed, only_taken
+from meterhall.ingest.rows import merge_rows, only_renamed, only_taken, renamed
 from meterhall.model.errors import BadInput, LimitExceeded
 from meterhall.model.labels import METRIC_NAME, Labels, label_value, quote
 from meterhall.model.samples import NAN, REFUSED, RefArray, Rejection, Row, ValueArray, is_stale
@@ -46,6 +46,7 @@ from meterhall.model.tenant import Tenant
 from meterhall.ports.append import SampleWriter
 from meterhall.telemetry.metrics import SAMPLES_APPENDED, SAMPLES_REFUSED
 from meterhall.wire.numbers import format_float
+from meterhall.wire.push_layout import Layouts
 from meterhall.wire.remote_write import RawLabels, WriteRequest, decode, decode_labels
 
 _APPENDED = SAMPLES_APPENDED.labels("push")
@@ -82,8 +83,16 @@ class Received:
     over_limit: LimitExceeded | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What is remembered of one tenant's pushes: refs by label block, and bodies of such blocks."""
+
+    refs: dict[bytes, int]
+    layouts: Layouts
+
+
 class PushReceiver:
-    """Thread-safe. Remembers the refs of label blocks, by tenant."""
+    """Thread-safe. Remembers, tenant by tenant, what repeats."""
 
     def __init__(
         self,
@@ -96,7 +105,7 @@ class PushReceiver:
         self._catalog = catalog
         self._limits = limits
         self._allowances = allowances
-        self._refs: dict[Tenant, dict[bytes, int]] = {}
+        self._memories: dict[Tenant, _Memory] = {}
 
     def receive(self, tenant: Tenant, body: bytes) -> Received:
         """Raises WriteRequestError for a body that is none, StoreUnavailable when the store is.
@@ -109,16 +118,21 @@ class PushReceiver:
         except LimitExceeded:
             allowance.refuse(SAMPLES_PER_SECOND, 1)
             raise
-        refs = self._refs.setdefault(tenant, {})
-        request = decode(body, refs, self._limits.decoded_bytes_max)
+        memory = self._memories.get(tenant) or self._forget(tenant)
+        request = decode(body, memory.refs, self._limits.decoded_bytes_max, layouts=memory.layouts)
         if request.metadata:
             self._catalog.pushed(tenant, request.metadata)
         allowance.charge(len(request.values))
-        push = _Push(self._writer_for(tenant), refs, self._limits.reasons_max, allowance)
+        push = _Push(self._writer_for(tenant), memory.refs, self._limits.reasons_max, allowance)
         received = push.take(request)
-        if len(refs) > self._limits.cached_series_max:
-            self._refs[tenant] = {}
+        if len(memory.refs) > self._limits.cached_series_max:
+            self._forget(tenant)
         return received
+
+    def _forget(self, tenant: Tenant) -> _Memory:
+        memory = _Memory({}, Layouts(self._limits.cached_layout_bytes_max))
+        self._memories[tenant] = memory
+        return memory
 
 
 class _Push:
@@ -138,15 +152,15 @@ class _Push:
         self._durable: Future[None] | None = None
 
     def take(self, request: WriteRequest) -> Received:
-        blocks = self._refs_of_blocks(request)
-        refs = blocks[request.owners]
+        of_blocks = self._refs_of_blocks(request)
+        refs = of_blocks[request.owners]
         stored = refs >= 0
         values = _canonical(request.values)
         rows = self._rows(request.times_ms[stored], refs[stored], values[stored])
         self._refuse(_BAD_LABELS, int(np.count_nonzero(refs == _UNFIT)))
         self._refuse(_OVER_LIMIT, int(np.count_nonzero(refs == REFUSED)))
         if rows:
-            self._append(rows, request)
+            self._append(rows, request, of_blocks)
         _APPENDED.inc(self._accepted)
         return Received(
             self._accepted,
@@ -161,6 +175,9 @@ class _Push:
 
     def _refs_of_blocks(self, request: WriteRequest) -> RefArray:
         """A ref for each series of the request, or _SKIPPED, _UNFIT or REFUSED."""
+        layout = request.layout
+        if layout is not None and layout.refs is not None:
+            return layout.refs
         good: dict[bytes, Labels] = {}
         unfit: dict[bytes, int] = {}
         for block, raw in request.fresh.items():
@@ -181,7 +198,11 @@ class _Push:
             known = {
                 block: known.get(block, unfit.get(block, _SKIPPED)) for block in request.blocks
             }
-        return np.array([known[block] for block in request.blocks], np.int64)
+        refs = np.array([known[block] for block in request.blocks], np.int64)
+        if layout is not None and REFUSED not in refs:
+            # What was refused may be taken the next time.
+            layout.refs = refs
+        return refs
 
     def _intern(self, series: dict[bytes, Labels]) -> dict[bytes, int]:
         """Refs for label blocks, with job and instance as the clock; remembered, but for REFUSED."""
@@ -227,7 +248,7 @@ class _Push:
                 )
         return rows
 
-    def _append(self, rows: Sequence[Row], request: WriteRequest) -> None:
+    def _append(self, rows: Sequence[Row], request: WriteRequest, of_blocks: RefArray) -> None:
         """Appends; series that the store has forgotten are interned and appended again."""
         for _ in range(_RETRIES_MAX):
             appended = self._writer.append(rows)
@@ -241,17 +262,21 @@ class _Push:
             self._durable = durable if self._durable is None else both(self._durable, durable)
             if not appended.forgotten:
                 return
-            names = self._interned_again(appended.forgotten, request)
+            names = self._interned_again(appended.forgotten, request, of_blocks)
+            of_blocks = renamed(of_blocks, names)
             rows = [only_renamed(row, names) for row in rows]
             self._refuse(_OVER_LIMIT, sum(int((row.refs == REFUSED).sum()) for row in rows))
             rows = [row for row in map(only_taken, rows) if len(row.refs)]
 
-    def _interned_again(self, forgotten: Sequence[int], request: WriteRequest) -> dict[int, int]:
-        """Old ref → new ref."""
+    def _interned_again(
+        self, forgotten: Sequence[int], request: WriteRequest, of_blocks: RefArray
+    ) -> dict[int, int]:
+        """Old ref → new ref. Another request may have interned them again already."""
+        if request.layout is not None:
+            request.layout.refs = None
         lost = set(forgotten)
-        old = {
-            block: self._refs[block] for block in request.blocks if self._refs.get(block) in lost
-        }
+        pairs = zip(request.blocks, of_blocks.tolist(), strict=True)
+        old = {block: ref for block, ref in pairs if ref in lost}
         series = {block: _judge(decode_labels(block), self._allowance) for block in old}
         interned = self._intern(series)
         return {ref: interned[block] for block, ref in old.items()}

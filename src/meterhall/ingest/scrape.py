@@ -4,7 +4,7 @@ A session is made for a target and lives as long as the target does. Per collect
 of the fetch, and hands the store at most one append, so a collection is there as a whole or not at all:
 
     commit_page      the page parsed and within limits: its samples, markers for series that are gone,
-                     `up` 1 and the other synthetic series. A page that does not parse is a failure.
+    commit           `up` 1 and the other synthetic series. A page that does not parse is a failure.
     commit_failure   no page: markers for all series of the last collection, `up` 0
     end              the target was removed or moved: markers for everything, synthetic series included
 
@@ -35,7 +35,8 @@ from meterhall.model.samples import REFUSED, STALE, RefArray, Row, TimestampArra
 from meterhall.model.target import ScrapeTarget
 from meterhall.ports.append import SampleWriter
 from meterhall.telemetry.metrics import SAMPLES_APPENDED, SAMPLES_REFUSED
-from meterhall.wire.page import Page, PageReader, Shape, line_of_sample
+from meterhall.wire.page import Page, PageReader, Shape
+from meterhall.wire.reading import BodyReading, Reading
 
 SYNTHETIC = (
     "up",
@@ -134,9 +135,13 @@ class ScrapeSession:
 
         Of a page with new series that the project has no room for the others are taken, with `up` 0.
         """
+        return self.commit(BodyReading(self._reader, body, content_type), start_ms, duration_s)
+
+    def commit(self, reading: Reading, start_ms: int, duration_s: float) -> Committed:
+        """Takes a page in whichever form it came."""
         try:
-            page = self._reader.read(body, content_type)
-            layout = self._laid_out(page.shape, body, content_type)
+            page = reading.page()
+            layout = self._laid_out(page.shape, reading)
         except (ExpositionError, TooLarge) as error:
             return self._commit_fault(start_ms, duration_s, error)
         if layout is self._layout and page.times_ms is None:
@@ -146,11 +151,13 @@ class ScrapeSession:
             added, draft = self._changed(page, layout, start_ms, duration_s)
         accepted, refused, durable = self._write(draft)
         self._catalog.scraped(self._target.tenant, self._target.target_id, page.shape.declared)
-        over_limit = self._over_limit(layout, body, content_type)
+        over_limit = self._over_limit(layout, reading)
         return Committed(accepted, refused, over_limit, durable, len(page.values), added)
 
-    def commit_failure(self, start_ms: int, duration_s: float) -> Committed:
-        """There was no page to take: the fetch failed."""
+    def commit_failure(
+        self, start_ms: int, duration_s: float, _failure: object = None
+    ) -> Committed:
+        """There was no page to take. Why does not matter here: samples only say that the target is down."""
         return self._commit_fault(start_ms, duration_s, None)
 
     def end(self, time_ms: int) -> Committed:
@@ -215,7 +222,7 @@ class ScrapeSession:
         )
         return added, _Draft(rows, layout, series, tracked)
 
-    def _laid_out(self, shape: Shape, body: bytes, content_type: str) -> _Layout:
+    def _laid_out(self, shape: Shape, reading: Reading) -> _Layout:
         """Raises ExpositionError for labels that no series may have, TooLarge for those over a limit."""
         old = self._layout
         if old is not None and old.shape is shape and not len(old.refused):
@@ -228,11 +235,9 @@ class ScrapeSession:
             try:
                 fresh[scraped] = stamp(scraped, self._stamps, self._allowance.check_labels)
             except BadLabels as error:
-                line = line_of_sample(body, content_type, index)
-                raise ExpositionError(line, str(error)) from None
+                raise ExpositionError(reading.line_of(index), str(error)) from None
             except TooLarge as error:
-                line = line_of_sample(body, content_type, index)
-                raise TooLarge(f"line {line}: {error}") from None
+                raise TooLarge(f"line {reading.line_of(index)}: {error}") from None
         # Ours first: where there is little room, `up` is worth more than what it speaks of.
         synthetic = self._synthetic_refs()
         interned = self._intern(list(fresh.values()))
@@ -251,13 +256,13 @@ class ScrapeSession:
         series_max = 0 if self._allowance.exhausted else self._allowance.series_max
         return self._writer.intern(self._clock, series, series_max)
 
-    def _over_limit(self, layout: _Layout, body: bytes, content_type: str) -> LimitExceeded | None:
+    def _over_limit(self, layout: _Layout, reading: Reading) -> LimitExceeded | None:
         """What to tell of a page whose new series were refused. It names the first by its line."""
         if not len(layout.refused):
             return None
         self._allowance.refuse(ACTIVE_SERIES, len(layout.refused))
         refusal = self._allowance.series_refusal(len(layout.refused))
-        line = line_of_sample(body, content_type, int(layout.refused[0]))
+        line = reading.line_of(int(layout.refused[0]))
         return LimitExceeded(f"line {line}: {refusal}", refusal.retry_after_s)
 
     def _write(self, draft: _Draft) -> tuple[int, Mapping[str, int], Future[None]]:

@@ -25,12 +25,28 @@ class Endpoint:
     timeout_ms: int
     builtin: bool = False
 
+    @property
+    def series_identity(self) -> tuple[object, ...]:
+        """What decides over its series' labels, beside whose it is, which never changes."""
+        return (self.job, self.host_id, self.host_name, self.port, self.builtin)
+
 
 @dataclass(frozen=True, slots=True)
 class ScrapeTarget(Endpoint):
     """One target of a tenant, whoever collects it."""
 
     tenant: Tenant = field(kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentHost:
+    """A host whose agent collects its targets. `heard_ms` is when it was last heard, as far as is kept."""
+
+    host_id: str
+    tenant: Tenant
+    heard_ms: int
+    is_silent: bool
+    targets: tuple[ScrapeTarget, ...]
 
 
 class MonitoringStatus(StrEnum):

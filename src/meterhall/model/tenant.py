@@ -8,8 +8,11 @@ PromQL and the codecs cannot import this module.
 from dataclasses import dataclass
 from typing import Literal
 
-Scope = Literal["manage", "query", "write"]
+Scope = Literal["manage", "query", "write", "enrol", "agent"]
+# What a project's own keys may do. `enrol` is a one-time token's only scope, `agent` a host's credential's.
 ALL_SCOPES: frozenset[Scope] = frozenset(("manage", "query", "write"))
+ENROL_SCOPES: frozenset[Scope] = frozenset(("enrol",))
+AGENT_SCOPES: frozenset[Scope] = frozenset(("agent",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +25,12 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """What a checked appkey stands for. It never holds the key itself."""
+    """What a checked appkey stands for. It never holds the key itself.
+
+    `host_id` is the host that an agent's credential is bound to, None for every other key.
+    """
 
     project: str
     key_id: str
     scopes: frozenset[Scope]
+    host_id: str | None = None

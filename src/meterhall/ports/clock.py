@@ -13,3 +13,16 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds that never go back, for durations and deadlines."""
         ...
+
+
+class MachineClock(Clock, Protocol):
+    """A clock that also tells how long this machine has been up, over restarts of the process."""
+
+    @property
+    def boot_id(self) -> str:
+        """Names this start of the machine."""
+        ...
+
+    def boot_ms(self) -> int:
+        """Milliseconds since this start of the machine; never steps, and goes on during suspend."""
+        ...

@@ -71,6 +71,30 @@ PROJECT_REFUSED = Gauge(
     ["region", "project", "limit"],
     registry=REGISTRY,
 )
+AGENTS = Gauge("meterhall_agents", "Agents that have enrolled.", registry=REGISTRY)
+AGENTS_SILENT = Gauge(
+    "meterhall_agents_silent", "Agents that are not heard any more.", registry=REGISTRY
+)
+AGENT_SCRAPES_DROPPED = Counter(
+    "meterhall_agent_scrapes_dropped",
+    "Scrapes that agents lost before they could send them.",
+    registry=REGISTRY,
+)
+BACKFILLS = Gauge(
+    "meterhall_backfills", "Targets whose gap is being filled by their agent.", registry=REGISTRY
+)
+AGENT_REPORT_BYTES = Counter(
+    "meterhall_agent_report_bytes",
+    "Bytes of reports as they came, by kind.",
+    ["kind"],
+    registry=REGISTRY,
+)
+AGENT_REQUESTS = Counter(
+    "meterhall_agent_requests",
+    "Calls of agents, by call and status.",
+    ["call", "status"],
+    registry=REGISTRY,
+)
 GUIDE_REQUESTS = Counter(
     "meterhall_guide_requests",
     "Calls of the guide's REST API, by call and resultMessage.",

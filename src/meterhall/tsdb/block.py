@@ -52,6 +52,8 @@ _Numbers = NDArray[np.int64]
 
 # What a loaded index takes for each series with everything that hangs on it, roughly.
 _SERIES_BYTES = 600
+# That a tenant has nothing in a block is known by an entry of the cache.
+_ABSENT_BYTES = 200
 # What a broken stream raises, from pcodec and from the readers of tables.
 _BROKEN = (DamagedError, OSError, ValueError, RuntimeError, IndexError, TypeError)
 
@@ -102,16 +104,23 @@ class Block:
 
     def tenant(self, tenant: Owner) -> "TenantBlock | None":
         """The tenant's part; None where there is none, or none that can be read."""
-        try:
+
+        def load() -> tuple[TenantBlock | None, int]:
             entry = self.directory().find(tenant)
-            return None if entry is None else self.part(entry)
+            if entry is None:
+                return None, _ABSENT_BYTES
+            return TenantBlock(self, entry), _SERIES_BYTES * entry.series
+
+        try:
+            found: TenantBlock | None = self._caches.indexes.get((self.number, tenant), load)
         except _BROKEN as error:
             self.report((tenant, "index"), f"index of {tenant.region}/{tenant.project}: {error}")
             return None
+        return found
 
-    def tenant_at_hand(self, tenant: Owner) -> "TenantBlock":
-        """The tenant's part where it is in memory. Raises NotAtHand, also where there is none."""
-        found: TenantBlock = self._caches.indexes.at_hand((self.number, tenant))
+    def tenant_at_hand(self, tenant: Owner) -> "TenantBlock | None":
+        """The tenant's part, or None, where either is known without searching. Else raises NotAtHand."""
+        found: TenantBlock | None = self._caches.indexes.at_hand((self.number, tenant))
         return found
 
     def page_at_hand(self, key: tuple[Owner, int]) -> ValueArray:
@@ -129,16 +138,6 @@ class Block:
             return table, table_bytes(table.series)
 
         found: BlockTable = self._caches.selections.get((self.number, *key), load)
-        return found
-
-    def part(self, entry: Entry) -> "TenantBlock":
-        """A tenant's part; raises one of the errors of broken streams."""
-
-        def load() -> tuple[TenantBlock, int]:
-            loaded = TenantBlock(self, entry)
-            return loaded, _SERIES_BYTES * entry.series
-
-        found: TenantBlock = self._caches.indexes.get((self.number, entry.tenant), load)
         return found
 
     def entries(self) -> Iterator[Entry]:
@@ -201,6 +200,9 @@ class TenantBlock:
         clocks = decode_clocks(block.section(entry.clocks))
         clock_lengths = np.fromiter(map(len, clocks), np.int64, len(clocks))
         self.clocks = Clocks(np.concatenate(clocks), edges(clock_lengths))
+        # From here on every clock has begun; until there none has ended.
+        self._all_begun_ms = max((int(times[0]) for times in clocks), default=0)
+        self._all_end_ms = min((int(times[-1]) for times in clocks), default=0)
         self.pages = np.frombuffer(block.section(entry.pages), PAGE)
         series_ends = np.cumsum(self.pages["series"].astype(np.int64))
         self._page_starts = np.concatenate(([0], series_ends[:-1]))
@@ -327,8 +329,9 @@ class TenantBlock:
         """Series that pass all matchers and whose clock reaches into the range."""
         key = (self.entry.tenant, tuple(matchers))
         table = self.block.selected(key, lambda: self._matching(matchers))
-        inside = self.clocks.reaching(start_ms, end_ms)[table.clocks]
-        return BlockSource(self, table.some(inside), start_ms, end_ms)
+        if start_ms > self._all_end_ms or end_ms < self._all_begun_ms:
+            table = table.some(self.clocks.reaching(start_ms, end_ms)[table.clocks])
+        return BlockSource(self, table, start_ms, end_ms)
 
     def table(self, numbers: _Numbers) -> BlockTable:
         """These series, by clock."""
@@ -350,6 +353,8 @@ class TenantBlock:
 
     def read(self, numbers: _Numbers, times: TimestampArray) -> ValueArray:
         """Values of series that share the clock `times`."""
+        if len(numbers) == 1:
+            return self._read_one(int(numbers[0]), len(times))
         out = np.full((len(numbers), len(times)), ABSENT)
         page_of = self._pages_of(numbers)
         order = np.argsort(page_of, kind="stable")
@@ -370,6 +375,13 @@ class TenantBlock:
             else:
                 out[rows] = flat[begins[:, None] + np.arange(len(times))]
         return out
+
+    def _read_one(self, number: int, length: int) -> ValueArray:
+        page = self.page(int(self._page_starts.searchsorted(number, "right")) - 1)
+        if page is None:
+            return np.full((1, length), ABSENT)
+        begin = int(self._begins[number])
+        return page.values[None, begin : begin + length]
 
     def newest(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int

@@ -18,6 +18,11 @@ from meterhall.tsdb.stacking import Picks
 
 BoolArray = NDArray[np.bool_]
 
+# So few clocks are sooner cut one by one.
+_FEW_CLOCKS = 8
+# From so many samples on, copying a series by itself costs less than an index for each sample.
+_LONG = 128
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Page:
@@ -38,11 +43,30 @@ class Clocks:
         """One clock. A view."""
         return self.times[self.offsets[clock] : self.offsets[clock + 1]]
 
-    def before(self, clocks: Positions, moment_ms: int) -> Positions:
+    def reaching(self, start_ms: int, end_ms: int) -> BoolArray:
+        """Which clocks begin before the range ends, and end after it begins."""
+        first, last = self.times[self.offsets[:-1]], self.times[self.offsets[1:] - 1]
+        return np.asarray((first <= end_ms) & (last >= start_ms))
+
+    def cut(self, clocks: Positions, start_ms: int, end_ms: int) -> "Cut":
+        """What a range leaves of some clocks, both ends included."""
+        offsets = self.offsets[clocks]
+        lengths = self.offsets[clocks + 1] - offsets
+        before = self._before_one_by_one if len(clocks) <= _FEW_CLOCKS else self._before
+        begin = before(clocks, start_ms)
+        counts = np.maximum(before(clocks, end_ms + 1) - begin, 0)
+        return Cut(offsets, lengths, begin, counts)
+
+    def _before_one_by_one(self, clocks: Positions, moment_ms: int) -> Positions:
+        places = [self.part(clock).searchsorted(moment_ms) for clock in clocks.tolist()]
+        return np.array(places, np.int64)
+
+    def _before(self, clocks: Positions, moment_ms: int) -> Positions:
         """How many times of each of these clocks lie before a moment: all are bisected together."""
         low, high = self.offsets[clocks], self.offsets[clocks + 1]
-        inside = (self.times[low] < moment_ms) & (self.times[high - 1] >= moment_ms)
-        found = np.where(self.times[low] < moment_ms, high, low)
+        begun = self.times[low] < moment_ms
+        inside = begun & (self.times[high - 1] >= moment_ms)
+        found = np.where(begun, high, low)
         if inside.any():
             low, high = low[inside], high[inside]
             for _ in range(int((high - low).max()).bit_length()):
@@ -53,18 +77,6 @@ class Clocks:
                 high = np.where(before, high, middle)
             found[inside] = low
         return found - self.offsets[clocks]
-
-    def reaching(self, start_ms: int, end_ms: int) -> BoolArray:
-        """Which clocks begin before the range ends, and end after it begins."""
-        first, last = self.times[self.offsets[:-1]], self.times[self.offsets[1:] - 1]
-        return np.asarray((first <= end_ms) & (last >= start_ms))
-
-    def cut(self, clocks: Positions, start_ms: int, end_ms: int) -> "Cut":
-        """What a range leaves of some clocks, both ends included."""
-        begin = self.before(clocks, start_ms)
-        offsets = self.offsets[clocks]
-        counts = np.maximum(self.before(clocks, end_ms + 1) - begin, 0)
-        return Cut(offsets, self.offsets[clocks + 1] - offsets, begin, counts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,11 +223,17 @@ def _copy(
 def _scatter(
     out: ValueArray, rows: Positions, flat: ValueArray, begins: Positions, cut: Positions
 ) -> None:
-    """Series that do not lie together, all that are equally long at a time."""
+    """Series that do not lie together: long ones one by one, short ones all that are cut alike at a time."""
     begins = begins + cut[0]
-    key = cut[1] * (int(cut[2].max()) + 1) + cut[2]
+    counts, columns = cut[1], cut[2]
+    if int(counts.min()) >= _LONG:
+        places = zip(*(each.tolist() for each in (rows, begins, counts, columns)), strict=True)
+        for row, begin, count, column in places:
+            out[row, column : column + count] = flat[begin : begin + count]
+        return
+    key = counts * (int(columns.max()) + 1) + columns
     for each in np.unique(key).tolist():
         some = np.flatnonzero(key == each)
-        count, column = int(cut[1, some[0]]), int(cut[2, some[0]])
+        count, column = int(counts[some[0]]), int(columns[some[0]])
         along = np.arange(count)
         out[rows[some][:, None], column + along] = flat[begins[some][:, None] + along]

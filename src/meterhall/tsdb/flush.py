@@ -2,14 +2,13 @@
 
     1. the log turns to a new segment N; what was appended before is in segments below N
     2. every group freezes what lies before T and shows it; later arrivals go to side buffers
-    3. segment N learns the definitions of all series of the head
-    4. blocks are written: one for each span that the samples touch, all tenants in each
-    5. the manifest lists them, with the mark (N, T): "below N, before T: in blocks"
-    6. groups drop what was written, the head forgets series that have gone quiet
-    7. log segments below N with nothing at or after T are removed
+    3. blocks are written: one for each span that the samples touch, all tenants in each
+    4. the manifest lists them, with the mark (N, T): "below N, before T: in blocks"
+    5. groups drop what was written, the head forgets series that have gone quiet
 
-A crash before 5 leaves the log as the truth, a crash after it the blocks; a sample that is in both is the
-same sample, and reading keeps it once. An error before 5 gives everything back.
+A checkpoint follows (`checkpoint`), and with it the log is cut. A crash before 4 leaves the log as the truth,
+a crash after it the blocks; a sample that is in both is the same sample, and reading keeps it once. An
+error before 4 gives everything back.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +31,6 @@ from meterhall.tsdb.selection import StoredSelection
 from meterhall.tsdb.series_table import table_of
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.wal import NO_TIME, Log
-from meterhall.tsdb.wal_format import definition_frames
 
 _log = structlog.get_logger()
 
@@ -91,10 +89,7 @@ class Flush:
         try:
             for head in heads():
                 frozen += _freeze(head, end_ms)
-                self._redefine(head)
             samples = sum(self._write(frozen, span, written) for span in self._spans(frozen))
-            # The barrier: the definitions in segment N must be on disk before older ones go.
-            self._log.submit(()).result()
             mark = LogMark(segment, end_ms)
             self._blocks.publish(written, mark=mark, next_group=next_group)
         except BaseException:
@@ -109,15 +104,8 @@ class Flush:
         for head in heads():
             with head.lock:
                 head.drop_idle(end_ms)
-        self._log.drop_before(segment, end_ms)
         _log.info("flush.done", blocks=len(written), samples=samples, before_ms=end_ms)
         return samples
-
-    def _redefine(self, head: TenantHead) -> None:
-        with head.lock:
-            definitions = list(head.definitions())
-        for definition in definitions:
-            self._log.submit(definition_frames(definition))
 
     def _write(self, frozen: Sequence[Frozen], span: Span, written: list[int]) -> int:
         """Writes the span's block, if anything lies in it; returns its samples."""

@@ -17,70 +17,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
 from meterhall.tsdb.cache import NotAtHand
 from meterhall.tsdb.merging import Piece, clip, merge
 from meterhall.tsdb.newest import newest_present
-from meterhall.tsdb.pages import decode_page, encode_page
+from meterhall.tsdb.pages import encode_columns
+from meterhall.tsdb.sealed import Sealed
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.side import SideRow, SideRows, Slots, read_rows
 from meterhall.tsdb.wal import NO_TIME
 
-_PAGE_COLUMNS = 32
 _FIRST_ROWS = 8
 _NEVER = 2**63 - 1
 # A row is worth a matrix row while at least one cell in eight is filled on average.
 _SPARSE = 8
 _SPARSE_FREE_CELLS = 512
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sealed:
-    """Rows that left the raw matrix, as pages of `_PAGE_COLUMNS` columns each.
-
-    `places[slot]` is the column in the pages, or -1; None is the identity.
-    """
-
-    times: TimestampArray
-    pages: Sequence[bytes]
-    width: int
-    places: NDArray[np.int32] | None = None
-
-    def read(self, slots: Slots) -> ValueArray:
-        """Values of the slots, series by times; absent where a slot is younger than the rows."""
-        places = slots
-        if self.places is None and len(slots):
-            # Most often a few neighbours are asked for, which lie in one page.
-            low, high = int(slots.min()), int(slots.max())
-            page = low // _PAGE_COLUMNS
-            if high < self.width and page == high // _PAGE_COLUMNS:
-                return self._decoded(page)[slots - page * _PAGE_COLUMNS]
-        if self.places is not None:
-            known = slots < len(self.places)
-            places = np.where(known, self.places[np.where(known, slots, 0)], -1)
-        out = np.full((len(slots), len(self.times)), ABSENT)
-        page_of = places // _PAGE_COLUMNS
-        inside = (places >= 0) & (places < self.width)
-        for page in np.unique(page_of[inside]).tolist():
-            where = np.flatnonzero(inside & (page_of == page))
-            out[where] = self._decoded(page)[places[where] - page * _PAGE_COLUMNS]
-        return out
-
-    def moved(self, kept: Slots) -> "Sealed":
-        """The same rows after slots were renumbered: new slot i was `kept[i]`."""
-        places = kept
-        if self.places is not None:
-            inside = kept < len(self.places)
-            places = np.where(inside, self.places[np.where(inside, kept, 0)], -1)
-        places = np.where(places < self.width, places, -1)
-        return Sealed(self.times, self.pages, self.width, places.astype(np.int32))
-
-    def _decoded(self, page: int) -> ValueArray:
-        rows = len(self.times)
-        columns = min(_PAGE_COLUMNS, self.width - page * _PAGE_COLUMNS)
-        return decode_page(self.pages[page], np.full(columns, rows, np.int64)).reshape(-1, rows)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -289,17 +241,18 @@ class Group:
     def view(self, slots: Slots, start_ms: int, end_ms: int) -> GroupView:
         """What the slots hold in a range, safe to read after the lock is released."""
         row_start = max(start_ms, self._published_ms)
-        times = self._raw_times[: self._rows]
-        first = int(np.searchsorted(times, row_start, "left"))
-        last = int(np.searchsorted(times, end_ms, "right"))
-        sealed = [each for each in self._sealed if _overlaps(each.times, row_start, end_ms)]
+        first, last = 0, self._rows
+        times = self._raw_times[:last]
+        if last and (times[0] < row_start or times[-1] > end_ms):
+            first = int(times.searchsorted(row_start, "left"))
+            last = int(times.searchsorted(end_ms, "right"))
         return GroupView(
             slots,
             row_start,
             end_ms,
             times[first:last],
             self._raw[first:last],
-            sealed,
+            [each for each in self._sealed if _overlaps(each.times, row_start, end_ms)],
             [side.between(start_ms, end_ms) for side in (self._flushing, self._side)],
         )
 
@@ -324,6 +277,42 @@ class Group:
         if self._side.may_hold(after_ms, end_ms) or self._flushing.may_hold(after_ms, end_ms):
             raise NotAtHand
         return sample
+
+    def kept(self) -> tuple[GroupView, Slots]:
+        """All that is in no block, and the column of each slot."""
+        columns, slots = self.live_columns()
+        column_of = np.full(self.width, -1, np.int64)
+        column_of[slots] = columns
+        return self.view(np.arange(self.width), NO_TIME, -NO_TIME - 1), column_of
+
+    def adopt(self, times: TimestampArray, slots: Slots, pages: Sequence[bytes]) -> bool:
+        """Takes sealed rows from a checkpoint as they are; place i is `slots[i]`, or no one's where that is -1.
+
+        False where they must be put row by row: they are few, or not all newer than what there is.
+        Follow with `learn_last`.
+        """
+        few = len(times) < self._settings.seal_rows
+        if few or self._rows or int(times[0]) <= self._newest_row():
+            return False
+        places = None
+        if not np.array_equal(slots, np.arange(len(slots))):
+            known = np.flatnonzero(slots >= 0)
+            places = np.full(self.width, -1, np.int32)
+            places[slots[known]] = known
+        self._sealed = (*self._sealed, Sealed(times, pages, len(slots), places))
+        self.time_max = max(self.time_max, int(times[-1]))
+        self.time_min = min(self.time_min, int(times[0]))
+        self.samples += len(times) * len(slots)
+        return True
+
+    def learn_last(self) -> None:
+        """Finds the newest sample of each slot in adopted rows; most are in the newest ones."""
+        for sealed in reversed(self._sealed):
+            slots = np.flatnonzero(self._last < sealed.times[-1])
+            if len(slots):
+                present = sealed.read(slots).view(np.uint64) != ABSENT_BITS
+                newest = np.where(present, sealed.times, NO_TIME).max(axis=1)
+                self._last[slots] = np.maximum(self._last[slots], newest)
 
     def begin_flush(self, end_ms: int) -> GroupView | None:
         """Freezes what lies before `end_ms` and shows it; None where there is nothing.
@@ -444,13 +433,7 @@ class Group:
         count = self._settings.seal_rows
         self._widen()
         matrix = np.ascontiguousarray(self._raw[:count, : self.width].T)
-        pages = [
-            encode_page(
-                matrix[first : first + _PAGE_COLUMNS].ravel(),
-                np.full(min(_PAGE_COLUMNS, self.width - first), count, np.int64),
-            )
-            for first in range(0, self.width, _PAGE_COLUMNS)
-        ]
+        pages = encode_columns(matrix)
         sealed = Sealed(self._raw_times[:count].copy(), pages, self.width)
         raw = np.full_like(self._raw, ABSENT)
         raw[: self._rows - count] = self._raw[count : self._rows]

@@ -16,8 +16,7 @@ A ref is a group's number and a column in it. Groups' numbers are never used twi
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +33,6 @@ from meterhall.model.samples import (
     RefArray,
     Rejection,
     Row,
-    TimestampArray,
     ValueArray,
 )
 from meterhall.ports.series import NewestSample
@@ -42,6 +40,7 @@ from meterhall.tsdb.cache import ByteCache, NotAtHand
 from meterhall.tsdb.group import Group
 from meterhall.tsdb.head_reading import HeadSource
 from meterhall.tsdb.index import HeadIndex
+from meterhall.tsdb.judging import Batch, Past
 from meterhall.tsdb.matching import match, match_few, values_among
 from meterhall.tsdb.merging import runs
 from meterhall.tsdb.owner import Owner
@@ -50,52 +49,13 @@ from meterhall.tsdb.series_table import SeriesTable, table_bytes, table_of
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.side import Slots
 from meterhall.tsdb.wal import NO_TIME
-from meterhall.tsdb.wal_format import Definition, GroupRow
+from meterhall.tsdb.wal_format import Definition, GroupRow, SealedRows
 
 _COLUMN_BITS = 24
 _COLUMN_MASK = (1 << _COLUMN_BITS) - 1
 # So many columns without a series are nothing to worry about: 64 KB.
 _DEAD_COLUMNS = 16_384
 _ANY_AGE_MS = 2**62
-
-
-class Past(Protocol):
-    """What the head asks of a tenant's blocks."""
-
-    def newest_ms(self) -> int:
-        """No block has a sample of the tenant after this; NO_TIME where there is none at all."""
-        ...
-
-    def last_times(self, series: Sequence[Labels], since_ms: int) -> TimestampArray:
-        """Each series' newest sample in blocks, where that is at or after `since_ms`.
-
-        Elsewhere any time before `since_ms`, or NO_TIME.
-        """
-        ...
-
-    def values_at(self, series: Sequence[Labels], time_ms: int) -> ValueArray:
-        """Each series' value at one instant, ABSENT where there is none."""
-        ...
-
-    def before_ms(self) -> int:
-        """No sample before it is ever seen again, so none is taken."""
-        ...
-
-
-@dataclass(slots=True)
-class Batch:
-    """What became of one append: verdicts, and the rows that the log must hold.
-
-    `window_ms` is how far behind its series' newest sample a late one may be.
-    """
-
-    window_ms: int
-    accepted: int = 0
-    rejections: list[Rejection] = field(default_factory=list)
-    forgotten: list[int] = field(default_factory=list)
-    rows: list[GroupRow] = field(default_factory=list)
-    time_max: int = NO_TIME
-    late_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,7 +131,7 @@ class TenantHead:
         for row in rows:
             reason = self._out_of_range(row.time_ms, now_ms)
             if reason is not None:
-                _reject_all(batch, row, reason)
+                batch.reject(row, reason)
                 continue
             for number, columns, values in _split(row):
                 group = self.groups.get(number)
@@ -228,9 +188,23 @@ class TenantHead:
             return True
         return self._replay_slowly(group, row, wide, slots)
 
+    def replay_sealed(self, rows: SealedRows) -> bool:
+        """The same for rows from a checkpoint, which stay sealed where nothing is in their way."""
+        group = self.groups.get(rows.group)
+        if group is None:
+            return False
+        living = rows.columns >= 0
+        slots = np.full(len(living), -1, np.int64)
+        slots[living] = group.slots(rows.columns[living])
+        if (slots[living] >= 0).all() and group.adopt(rows.times, slots, rows.pages):
+            return True
+        known = [self.replay(row) for row in rows.rows()]
+        return all(known)
+
     def forget_empty(self) -> None:
         """Drops series without samples, after replay or a deletion."""
         for group in list(self.groups.values()):
+            group.learn_last()
             self._drop(group, group.idle_slots(NO_TIME + 1))
         self._aliases.clear()
 
@@ -359,7 +333,6 @@ class TenantHead:
             group.put(time_ms, slots, values)
             batch.late_bytes += group.late_bytes - before
             batch.rows.append(_group_row(group.number, time_ms, columns, values))
-            batch.time_max = max(batch.time_max, time_ms)
 
     def _is_late(self, row: Row) -> bool:
         for number, columns, _ in _split(row):
@@ -508,10 +481,3 @@ def _group_row(number: int, time_ms: int, columns: Slots, values: ValueArray) ->
     if int(columns[-1]) - first == count_ - 1 and (np.diff(columns) == 1).all():
         return GroupRow(number, time_ms, first, None, values)
     return GroupRow(number, time_ms, 0, columns.astype(np.uint32), values)
-
-
-def _reject_all(batch: Batch, row: Row, reason: str) -> None:
-    batch.rejections.extend(
-        Rejection(ref, row.time_ms, value, reason)
-        for ref, value in zip(row.refs.tolist(), row.values.tolist(), strict=True)
-    )

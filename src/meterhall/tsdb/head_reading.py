@@ -88,6 +88,6 @@ def _opened(view: GroupView, pick: Slots) -> _Opened:
     """Where raw rows are all there is, values are taken as they are written, else they are read now."""
     slots = view.slots[pick]
     late = view.sides[0] or view.sides[1]
-    if view.sealed or late or int(slots.max(initial=0)) >= view.raw.shape[1]:
+    if view.sealed or late or int(slots.max()) >= view.raw.shape[1]:
         return (*view.read(pick), None)
     return view.raw_times, view.raw, slots

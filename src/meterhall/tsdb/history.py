@@ -99,8 +99,7 @@ class History:
     ) -> list[NewestSample]:
         """Newest samples block by block: a series may be there several times. Raises NotAtHand.
 
-        A tenant without samples in a block of the range is not at hand either, since the block's
-        directory would have to be searched; nor is one of which something in the block is hidden.
+        Not at hand is also a block of which something is hidden.
         """
         found: list[NewestSample] = []
         erasure = self._erasure
@@ -109,7 +108,8 @@ class History:
             raise NotAtHand
         for block in blocks:
             here = block.tenant_at_hand(self.tenant)
-            found += here.newest(matchers, start_ms, end_ms, series_max)
+            if here is not None:
+                found += here.newest(matchers, start_ms, end_ms, series_max)
         return found
 
     def values(

@@ -64,16 +64,16 @@ def edges(sizes: Positions) -> Positions:
 
 
 def united(tables: Sequence[SeriesTable]) -> Union:
-    """The union; the largest table gives the order, so that its pages are copied in long runs."""
+    """The union; later tables give the order, because a block's pages are copied in runs and the head's rows are not."""
     if len(tables) == 1:
         (table,) = tables
         return Union(table, [np.arange(table.clocks)], [np.arange(len(table.labels))])
-    largest_first = sorted(range(len(tables)), key=lambda number: -len(tables[number].labels))
+    from_last = range(len(tables) - 1, -1, -1)
     numbers: dict[Labels, int] = {}
-    rows = {number: _numbered(numbers, tables[number].labels) for number in largest_first}
+    rows = {number: _numbered(numbers, tables[number].labels) for number in from_last}
     key = np.zeros(len(numbers), np.int64)
     clock_of: dict[int, Positions] = {}
-    for number in largest_first:
+    for number in from_last:
         found = np.full(len(numbers), -1)
         found[rows[number]] = tables[number].clock_of()
         clock_of[number] = found

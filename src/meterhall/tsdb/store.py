@@ -73,7 +73,7 @@ class TenantWriter:
         with self.head.lock:
             batch = self.head.append(rows, now_ms, any_age=any_age)
             frames = [frame(Kind.SAMPLES, encode_samples(batch.rows))] if batch.rows else []
-            durable: Future[None] = self.log.submit(frames, batch.time_max)
+            durable: Future[None] = self.log.submit(frames)
         self.backlog.add(batch.late_bytes)
         return Appended(batch.accepted, batch.rejections, batch.forgotten, durable)
 

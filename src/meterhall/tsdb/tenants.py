@@ -17,6 +17,8 @@ from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.replay import Replayed
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.tombstones import Tombstone, Tombstones
+from meterhall.tsdb.wal import NO_TIME
+from meterhall.tsdb.wal_format import SealedRows
 
 _log = structlog.get_logger()
 
@@ -80,13 +82,17 @@ class TenantTable:
         for segment, rows in replayed.rows():
             while deletions and deletions[-1].segment <= segment:
                 self._erase(deletions.pop())
-            for row in rows:
+            start_ms = mark.time_ms if segment < mark.segment else NO_TIME
+            if isinstance(rows, SealedRows) and rows.times[0] >= start_ms:
+                newest = max(newest, rows.group)
+                owner = head_of.get(rows.group)
+                unknown += owner is None or not owner.replay_sealed(rows)
+                continue
+            for row in rows.rows() if isinstance(rows, SealedRows) else rows:
                 newest = max(newest, row.group)
-                if segment < mark.segment and row.time_ms < mark.time_ms:
-                    continue
-                owner = head_of.get(row.group)
-                if owner is None or not owner.replay(row):
-                    unknown += 1
+                if row.time_ms >= start_ms:
+                    owner = head_of.get(row.group)
+                    unknown += owner is None or not owner.replay(row)
         for deletion in reversed(deletions):
             self._erase(deletion)
         for head in self.heads():

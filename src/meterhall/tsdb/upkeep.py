@@ -1,4 +1,4 @@
-"""The background thread: flush, merge, retention, one step after the other, for as long as the store is open.
+"""The background thread: flush, merge, checkpoint, retention, one step after the other, for as long as the store is open.
 
 Errors of the disk are logged and tried again at the next turn; appends and queries go on meanwhile.
 """
@@ -19,6 +19,7 @@ from meterhall.tsdb.backlog import Backlog
 from meterhall.tsdb.block import Block
 from meterhall.tsdb.block_format import DamagedError
 from meterhall.tsdb.block_set import BlockSet
+from meterhall.tsdb.checkpoint import Checkpoint
 from meterhall.tsdb.compact import merge_blocks, plan
 from meterhall.tsdb.deletion import Deletion
 from meterhall.tsdb.disk import Disk
@@ -77,6 +78,7 @@ class Upkeep:
         self._source: RetentionSource | None = None
         self._dropped: set[Owner] = set()
         self._deletion = Deletion(log, blocks, tombstones, self._flush.lock)
+        self._checkpoint = Checkpoint(log, settings, disk, self._check)
         self._stopping = threading.Event()
         self._turning = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -96,7 +98,7 @@ class Upkeep:
             self._thread.join()
 
     def turn(self, tenants: Tenants) -> None:
-        """One round: drop what is past retention, flush if due, merge what is due.
+        """One round: drop what is past retention, and flush, merge and cut the log as far as they are due.
 
         Raises OSError or StoreUnavailable where the disk refuses.
         """
@@ -116,11 +118,19 @@ class Upkeep:
             hiding = self.retainer.to_rewrite()
             if hiding is not None:
                 self._rewrite([hiding])
+            if self._checkpoint.is_due():
+                self._checkpoint.run(tenants.heads)
 
     def flush(self, tenants: Tenants, end_ms: int) -> int:
         """Flushes everything before `end_ms` now; returns how many samples."""
         with self._turning:
-            return self._flush.run(tenants.heads, end_ms, tenants.next_group())
+            return self._flush_before(tenants, end_ms)
+
+    def _flush_before(self, tenants: Tenants, end_ms: int) -> int:
+        """Flushes, and cuts the log to what the head still holds."""
+        samples = self._flush.run(tenants.heads, end_ms, tenants.next_group())
+        self._checkpoint.run(tenants.heads)
+        return samples
 
     def delete(
         self, head: TenantHead, matchers: Sequence[Matcher], start_ms: int, end_ms: int
@@ -180,10 +190,10 @@ class Upkeep:
     def _flush_what_is_due(self, tenants: Tenants) -> None:
         end_ms = flush_before(tenants.heads(), self._settings)
         if self._flush_is_due(tenants.heads(), end_ms):
-            self._flush.run(tenants.heads, end_ms, tenants.next_group())
+            self._flush_before(tenants, end_ms)
         if _late_bytes(tenants) >= self._settings.late_bytes_max:
             end_ms = flush_before(tenants.heads(), self._settings, closely=True)
-            self._flush.run(tenants.heads, end_ms, tenants.next_group())
+            self._flush_before(tenants, end_ms)
         self.backlog.measured(_late_bytes(tenants))
 
     def _flush_is_due(self, heads: Sequence[TenantHead], end_ms: int) -> bool:

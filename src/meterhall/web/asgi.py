@@ -3,6 +3,7 @@
     /v1.0/…               the guide's API, given as an application
     /docs, /openapi.json  the same application's description of itself
     /prometheus/…         Prometheus' API
+    /agent/…              the channel of hosts' agents
     /-/healthy, /-/ready  probes, without a key
     /                     a page that says what this is
 
@@ -15,8 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from meterhall import __version__
 from meterhall.telemetry.metrics import HTTP_REQUESTS
+from meterhall.web.agent.api import PREFIX as AGENT
+from meterhall.web.errors import REQUEST_ID
 from meterhall.web.prometheus.api import PREFIX as PROMETHEUS
-from meterhall.web.prometheus.api import REQUEST_ID
 from meterhall.web.reply import NOSNIFF, TEXT, Headers, Reply, send_reply
 
 _GUIDE = "/v1.0"
@@ -56,17 +58,18 @@ _PROBES = {
 _BY_CLASS = [HTTP_REQUESTS.labels(f"{hundreds}xx") for hundreds in range(10)]
 
 
-def create_app(guide: ASGIApp, prometheus: ASGIApp, id_prefix: str) -> ASGIApp:
+def create_app(guide: ASGIApp, prometheus: ASGIApp, agent: ASGIApp, id_prefix: str) -> ASGIApp:
     """The public application. `id_prefix` tells the request ids of this process from another's."""
-    return RequestLine(Router(guide, prometheus), id_prefix)
+    return RequestLine(Router(guide, prometheus, agent), id_prefix)
 
 
 class Router:
     """One look at the path, no more: this stands before the quickest queries."""
 
-    def __init__(self, guide: ASGIApp, prometheus: ASGIApp) -> None:
+    def __init__(self, guide: ASGIApp, prometheus: ASGIApp, agent: ASGIApp) -> None:
         self._guide = guide
         self._prometheus = prometheus
+        self._agent = agent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on to what answers its path."""
@@ -75,6 +78,8 @@ class Router:
             await _fixed(scope, send, _PAGE_HEADERS, _PAGE)
         elif _is_under(path, PROMETHEUS) and scope["type"] == "http":
             await self._prometheus(scope, receive, send)
+        elif _is_under(path, AGENT) and scope["type"] == "http":
+            await self._agent(scope, receive, send)
         elif _is_under(path, _GUIDE) or path in _DESCRIPTION or scope["type"] != "http":
             # The guide's application has the lifespan too.
             await self._guide(scope, receive, send)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from starlette.types import Receive
 
 from meterhall.model.errors import Overloaded, TooLarge
-from meterhall.web.errors import Refused
+from meterhall.web.errors import ClientGone, Refused
 
 _DISCARDED_BYTES_MAX = 64 << 20
 _COURTESY_BYTES_MAX = 1 << 20
@@ -27,10 +27,6 @@ class BodySettings:
     grace_s: float = 20.0
     bytes_per_s_min: int = 16_384
     in_hand_bytes_max: int = 512 << 20
-
-
-class ClientGone(Exception):
-    """The client closed the connection; there is nobody to answer."""
 
 
 class BodyReader:

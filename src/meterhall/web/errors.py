@@ -4,7 +4,12 @@ Statuses and errorTypes are Prometheus' where it has them (contract 1.2), with t
 and 405 beside them. What is not in the table is a bug: 500, and a request id instead of a cause.
 """
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+from starlette.types import Scope
 
 from meterhall.model.errors import (
     BadInput,
@@ -21,6 +26,13 @@ from meterhall.model.errors import (
     Unauthorized,
 )
 from meterhall.web.encode import encode_error
+
+T = TypeVar("T")
+
+_log = structlog.get_logger()
+
+# Where the outermost middleware leaves the id of the request, in the scope's `state`.
+REQUEST_ID = "request_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,10 @@ class Refused(MeterhallError):
         super().__init__(text)
         self.status = status
         self.error_type = error_type
+
+
+class ClientGone(Exception):
+    """The client closed the connection; there is nobody to answer."""
 
 
 # The most derived kinds stand first: the first that fits counts.
@@ -78,6 +94,20 @@ def _retry_after_s(error: MeterhallError) -> int | None:
     if isinstance(error, Overloaded | LimitExceeded):
         return error.retry_after_s
     return 1 if isinstance(error, StoreUnavailable) else None
+
+
+async def answered(answering: Awaitable[T], scope: Scope) -> T:
+    """The answer. What is no failure of ours is a bug, which costs its own request: the log has it, and
+    the caller gets a MeterhallError that names the request.
+    """
+    try:
+        return await answering
+    except (MeterhallError, ClientGone):
+        raise
+    except Exception:  # noqa: BLE001 - the last resort
+        request_id = str(scope.get("state", {}).get(REQUEST_ID, ""))
+        _log.exception("request failed", path=scope["path"], request_id=request_id)
+        raise MeterhallError(internal_failure(request_id).text) from None
 
 
 def internal_failure(request_id: str) -> Failure:

@@ -13,6 +13,8 @@ from meterhall.model.errors import BadInput
 
 KEY_HEADER = "X-TC-APP-KEY"
 CLOCK_HEADER = "X-Meterhall-Time-Ms"
+# Set to "1" on a report that is back-fill: the service may let it wait for longer than a live one.
+BACKFILL_HEADER = "X-Meterhall-Backfill"
 ENROL_PATH = "/agent/v1/enrol"
 TARGETS_PATH = "/agent/v1/targets"
 REPORTS_PATH = "/agent/v1/reports"

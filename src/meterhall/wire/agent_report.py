@@ -13,16 +13,14 @@ import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
-import cramjam
 import msgspec
 from msgspec import Meta, Struct
 
-from meterhall.model.errors import BadInput, TooLarge
+from meterhall.model.errors import BadInput
+from meterhall.wire import zstd
 
 SHAPE_ID_BYTES: Final = 16
 SCRAPES_MAX: Final = 10_000
-# Cheap enough for a small host; higher levels gain little on words.
-_ZSTD_LEVEL: Final = 3
 
 # collect.fetch.FailureKind; a value that neither side knows is refused.
 FailureKindText = Literal[
@@ -81,8 +79,7 @@ _DECODER = msgspec.msgpack.Decoder(Batch)
 
 def encode_batch(scrapes: Sequence[Scrape], dropped: int = 0) -> bytes:
     """The body of a report: one zstd frame that declares its decoded size."""
-    packed = _ENCODER.encode(Batch(list(scrapes), dropped))
-    return bytes(cramjam.zstd.compress(packed, level=_ZSTD_LEVEL))
+    return zstd.compress(_ENCODER.encode(Batch(list(scrapes), dropped)))
 
 
 def decode_batch(body: bytes, bytes_max: int) -> Batch:
@@ -91,16 +88,7 @@ def decode_batch(body: bytes, bytes_max: int) -> Batch:
     Raises TooLarge for a larger declaration, before anything is allocated, and BadInput for anything else
     that is no batch.
     """
-    declared = _declared_size(body)
-    if declared > bytes_max:
-        raise TooLarge(f"the report declares {declared} bytes where {bytes_max} are allowed")
-    packed = bytearray(declared)
-    try:
-        filled = cramjam.zstd.decompress_into(body, packed)
-    except cramjam.DecompressionError:
-        raise BadInput("the report is no sound zstd frame") from None
-    if filled != declared:
-        raise BadInput("the report is shorter than it declares")
+    packed = zstd.decompress(body, bytes_max)
     try:
         return _DECODER.decode(packed)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -139,22 +127,3 @@ def shape_id(shape: bytes) -> bytes:
 
 def _is_comment(line: bytes) -> bool:
     return line.lstrip(b" \t").startswith(b"#")
-
-
-def _declared_size(frame: bytes) -> int:
-    """The decoded size in a zstd frame's header (RFC 8878, 3.1.1.1). Raises BadInput where there is none."""
-    if frame[:4] != b"\x28\xb5\x2f\xfd" or len(frame) < 5:
-        raise BadInput("the report is no zstd frame")
-    descriptor = frame[4]
-    single_segment = bool(descriptor & 0x20)
-    size_flag = descriptor >> 6
-    if descriptor & 0x0B:
-        raise BadInput("the report's zstd frame needs a dictionary or a newer version")
-    size_bytes = (1 if single_segment else 0, 2, 4, 8)[size_flag]
-    begin = 5 if single_segment else 6
-    if not size_bytes:
-        raise BadInput("the report's zstd frame does not declare its size")
-    if len(frame) < begin + size_bytes:
-        raise BadInput("the report is no zstd frame")
-    size = int.from_bytes(frame[begin : begin + size_bytes], "little")
-    return size + 256 if size_bytes == 2 else size

@@ -84,6 +84,11 @@ class PageReader:
         self._samples_max = samples_max
         self._template: _Template | None = None
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether each sample of the last page is a line `SERIES VALUE`, so that numbers alone tell the next."""
+        return self._template is not None
+
     def read(self, body: bytes, content_type: str) -> Page:
         """Raises ExpositionError, and TooLarge where there are more samples or lines than allowed.
 
@@ -195,15 +200,21 @@ def _repeated_values(template: _Template, columns: _Columns) -> ValueArray | Non
 
 
 def _plain_numbers(words: _Column) -> ValueArray | None:
-    """The words as float64, or None where one of them is no value.
+    return values_of(",".join(words).encode("latin-1"), len(words))
+
+
+def values_of(joined: bytes, count: int) -> ValueArray | None:
+    """`count` words joined by commas as float64, or None where one of them is no value.
 
     JSON's numbers are a part of the format's, and orjson reads a list of them several times faster than
     float() would one by one. A NaN, which summaries without observations are full of, goes as null. JSON
     takes -0 for the integer 0, so that goes the slow way.
     """
-    joined = ",".join(words).encode("latin-1")
+    if joined.count(b",") != count - 1 or not joined:
+        # A single word that is empty would look like no word at all.
+        return None
     rest = joined.replace(b"NaN", b"")
-    plain = not rest.translate(None, _NUMBER_BYTES) and joined.count(b",") == len(words) - 1
+    plain = not rest.translate(None, _NUMBER_BYTES)
     if plain and b"-0," not in joined and not joined.endswith(b"-0"):
         try:
             numbers = orjson.loads(b"[" + joined.replace(b"NaN", b"null") + b"]")
@@ -214,7 +225,7 @@ def _plain_numbers(words: _Column) -> ValueArray | None:
             if len(rest) != len(joined):
                 values[np.isnan(values)] = NAN
             return values
-    parsed = [parse_value(word.encode("latin-1")) for word in words]
+    parsed = [parse_value(word) for word in joined.split(b",")]
     return None if None in parsed else np.array(parsed, np.float64)
 
 

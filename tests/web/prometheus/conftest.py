@@ -132,7 +132,7 @@ def _server_factory(directory: Path) -> Iterator[Serve]:
             settings or PrometheusSettings(region_hosts={"jp.example": "jp"}),
         )
         api = PrometheusApi(backend, control.access)
-        app = create_app(Starlette(), api, "test")
+        app = create_app(Starlette(), api, Starlette(), "test")
         stack = ExitStack()
         port = stack.enter_context(listening(app))
         served = Served(port, backend, control)

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-import structlog
 from starlette.types import Receive, Scope, Send
 
 from meterhall.model.errors import BadInput, MeterhallError
@@ -17,8 +16,8 @@ from meterhall.model.tenant import Scope as KeyScope
 from meterhall.ports.access import Access
 from meterhall.telemetry.metrics import QUERIES
 from meterhall.web.auth import authenticate, require_scope
-from meterhall.web.body import BodyReader, ClientGone, discard
-from meterhall.web.errors import Failure, Refused, failure_of, internal_failure
+from meterhall.web.body import BodyReader, discard
+from meterhall.web.errors import ClientGone, Failure, Refused, answered, failure_of
 from meterhall.web.prometheus import admin, expressions, queries, series, status
 from meterhall.web.prometheus.call import Answer, Backend, Call
 from meterhall.web.prometheus.quick import QuickQueries
@@ -92,10 +91,6 @@ ENDPOINTS: Mapping[str, Endpoint] = {
 }
 
 REGION_HEADER = b"x-sysmon-region"
-# Where the outermost middleware leaves the id of the request, in the scope's `state`.
-REQUEST_ID = "request_id"
-
-_log = structlog.get_logger()
 
 _VARY = (b"vary", b"Origin, Accept-Encoding")
 _CORS: Headers = [
@@ -142,15 +137,11 @@ class PrometheusApi:
             await send_reply(send, Reply(204, []), extra)
             return
         try:
-            reply = await self._answer(scope, receive)
+            reply = await answered(self._answer(scope, receive), scope)
         except ClientGone:
             return
         except MeterhallError as error:
             reply = await _failed(error, scope, receive)
-        except Exception:  # noqa: BLE001 - a bug costs its own request; the log has it
-            request_id = str(scope.get("state", {}).get(REQUEST_ID, ""))
-            _log.exception("request failed", path=path, request_id=request_id)
-            reply = _refusal(internal_failure(request_id), headers)
         await send_reply(send, reply, extra)
         if reply.rest is not None:
             await _stream(reply.rest, receive, send)

@@ -1,0 +1,67 @@
+"""Rows of a group that are no longer raw: compressed pages of a few columns each. Immutable."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meterhall.model.samples import ABSENT, TimestampArray, ValueArray
+from meterhall.tsdb.pages import PAGE_COLUMNS, decode_page
+from meterhall.tsdb.side import Slots
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sealed:
+    """Rows that left the raw matrix, as pages of `PAGE_COLUMNS` columns each.
+
+    `places[slot]` is the column in the pages, or -1; None is the identity.
+    """
+
+    times: TimestampArray
+    pages: Sequence[bytes]
+    width: int
+    places: NDArray[np.int32] | None = None
+
+    def read(self, slots: Slots) -> ValueArray:
+        """Values of the slots, series by times; absent where a slot is younger than the rows."""
+        places = slots
+        if self.places is None and len(slots):
+            # Most often a few neighbours are asked for, which lie in one page.
+            low, high = int(slots.min()), int(slots.max())
+            page = low // PAGE_COLUMNS
+            if high < self.width and page == high // PAGE_COLUMNS:
+                return self._decoded(page)[slots - page * PAGE_COLUMNS]
+        if self.places is not None:
+            known = slots < len(self.places)
+            places = np.where(known, self.places[np.where(known, slots, 0)], -1)
+        out = np.full((len(slots), len(self.times)), ABSENT)
+        page_of = places // PAGE_COLUMNS
+        inside = (places >= 0) & (places < self.width)
+        for page in np.unique(page_of[inside]).tolist():
+            where = np.flatnonzero(inside & (page_of == page))
+            out[where] = self._decoded(page)[places[where] - page * PAGE_COLUMNS]
+        return out
+
+    def moved(self, kept: Slots) -> "Sealed":
+        """The same rows after slots were renumbered: new slot i was `kept[i]`."""
+        places = kept
+        if self.places is not None:
+            inside = kept < len(self.places)
+            places = np.where(inside, self.places[np.where(inside, kept, 0)], -1)
+        places = np.where(places < self.width, places, -1)
+        return Sealed(self.times, self.pages, self.width, places.astype(np.int32))
+
+    def in_pages(self, columns: Slots) -> Slots:
+        """What belongs to each place in the pages, out of what belongs to each slot; -1 for no slot."""
+        if self.places is None:
+            return columns[: self.width]
+        found = np.full(self.width, -1, np.int64)
+        slots = np.flatnonzero(self.places >= 0)
+        found[self.places[slots]] = columns[slots]
+        return found
+
+    def _decoded(self, page: int) -> ValueArray:
+        rows = len(self.times)
+        columns = min(PAGE_COLUMNS, self.width - page * PAGE_COLUMNS)
+        return decode_page(self.pages[page], np.full(columns, rows, np.int64)).reshape(-1, rows)
