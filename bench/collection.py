@@ -17,6 +17,7 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 
+from bench.unlimited import UNLIMITED
 from meterhall.app.clock import SystemClock
 from meterhall.app.process import tune
 from meterhall.collect.addresses import AddressPolicy
@@ -130,7 +131,9 @@ async def measure(count: int, seconds: float, port: int, directory: Path) -> dic
     catalog = MetadataCatalog()
 
     def open_session(target: ScrapeTarget) -> ScrapeSession:
-        return ScrapeSession(target, store.writer(target.tenant), catalog, ScrapeLimits())
+        allowance = UNLIMITED.of(target.tenant)
+        writer = store.writer(target.tenant)
+        return ScrapeSession(target, writer, catalog, ScrapeLimits(), allowance)
 
     collaborators = Collaborators(
         FixedInventory(targets_of(count, port)), open_session, lambda: b"", clock

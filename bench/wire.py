@@ -18,6 +18,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "wire")]
 
 from write_request import body_of  # noqa: E402
 
+from bench.unlimited import UNLIMITED  # noqa: E402
 from meterhall.ingest.limits import PushLimits, ScrapeLimits  # noqa: E402
 from meterhall.ingest.metadata import MetadataCatalog  # noqa: E402
 from meterhall.ingest.push import PushReceiver  # noqa: E402
@@ -89,11 +90,12 @@ def scrapes(name, page, samples):
         "t", "j", "h", "n", "192.0.2.1", 9100, "/metrics", 60_000, 10_000, tenant=TENANT
     )
     catalog, limits, sink = MetadataCatalog(), ScrapeLimits(), Sink()
+    allowance = UNLIMITED.of(TENANT)
 
     def first():
-        ScrapeSession(target, sink, catalog, limits).commit_page(page, TEXT, 1, 0.1)
+        ScrapeSession(target, sink, catalog, limits, allowance).commit_page(page, TEXT, 1, 0.1)
 
-    session = ScrapeSession(target, sink, catalog, limits)
+    session = ScrapeSession(target, sink, catalog, limits, allowance)
     report(f"{name}: first collection", median(first), samples)
     again = median(lambda: session.commit_page(page, TEXT, 1, 0.1))
     report(f"{name}: repeated collection", again, samples)
@@ -116,7 +118,7 @@ def pushes():
             series * count,
         )
         sink = Sink()
-        receiver = PushReceiver(lambda _, s=sink: s, MetadataCatalog(), PushLimits())
+        receiver = PushReceiver(lambda _, s=sink: s, MetadataCatalog(), PushLimits(), UNLIMITED)
         receiver.receive(TENANT, body)
         report(
             f"{name}: received",

@@ -166,3 +166,34 @@ def test_a_damaged_database_is_one_sentence(shell: Shell) -> None:
     (shell.data / CONTROL_FILE).write_bytes(b"not a database" * 100)
     assert "not a database" in shell.fails("projects", "list")
     assert "not a database" in shell.fails("db", "upgrade")
+
+
+def test_limits_of_a_project(shell: Shell) -> None:
+    project = shell.json("projects", "create", "shop")["projectId"]
+
+    def limits(*words: str) -> dict[str, tuple[int, str]]:
+        rows = shell.json("projects", "limits", project, *words)
+        return {row["limit"]: (row["value"], row["from"]) for row in rows}
+
+    assert limits()["active_series"] == (150_000, "configuration")
+    changed = limits("--set", "active_series=5", "--set", "samples_burst=0")
+    assert changed["active_series"] == (5, "project")
+    assert changed["samples_burst"] == (0, "project")
+    assert limits("--set", "active_series=default")["active_series"] == (150_000, "configuration")
+    for wrong in ("active_series", "active_series=-1", "active_series=many", "other=1"):
+        assert "allowed" in shell.fails("projects", "limits", project, "--set", wrong) or (
+            "there are" in shell.fails("projects", "limits", project, "--set", wrong)
+        )
+    assert "there is no project" in shell.fails("projects", "limits", "aaaaaaaa")
+
+
+def test_retention_of_a_project(shell: Shell) -> None:
+    project = shell.json("projects", "create", "shop")["projectId"]
+    words = ("projects", "retention", project)
+    assert shell.json(*words) == []
+    assert shell.json(*words, "--time", "30d") == [{"job": None, "time": "4w2d", "bytes": None}]
+    web = {"job": "web", "time": "1d", "bytes": 10 << 30}
+    assert shell.json(*words, "--job", "web", "--time", "1d", "--size", "10GiB")[1] == web
+    assert shell.json(*words, "--time", "default") == [web]
+    assert "1d or more" in shell.fails(*words, "--time", "1h")
+    assert "--size" in shell.fails(*words, "--size", "many")

@@ -21,10 +21,12 @@ from meterhall.control.jobs import JobDraft, JobRef
 from meterhall.control.plane import open_control_plane
 from meterhall.control.settings import ControlSettings
 from meterhall.control.targets import TargetDraft
+from meterhall.ingest.allowance import Allowance
 from meterhall.ingest.limits import ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.scrape import ScrapeSession
 from meterhall.model.errors import StoreUnavailable
+from meterhall.model.limits import ProjectLimits
 from meterhall.model.tenant import Tenant
 from meterhall.telemetry.metrics import SCRAPES
 from meterhall.tsdb.settings import StoreSettings
@@ -89,7 +91,9 @@ class Rig:
     def open_session(self, target):
         self.sessions += 1
         writer = self.store.writer(target.tenant)
-        return ScrapeSession(target, writer, self.catalog, ScrapeLimits())
+        return ScrapeSession(
+            target, writer, self.catalog, ScrapeLimits(), Allowance(ProjectLimits, self.clock)
+        )
 
     async def __aenter__(self):
         await self.collector.start()

@@ -8,6 +8,7 @@ from tests.collect.clocks import ManualClock
 from tests.collect.exporters import until
 from tests.collect.reading import samples
 
+from meterhall.app.clock import SystemClock
 from meterhall.collect.fleet import Fleet, FleetSettings
 from meterhall.collect.lane import Reported, Sessions
 from meterhall.control.agents import Enrolment
@@ -17,14 +18,18 @@ from meterhall.control.keys import KeyDraft
 from meterhall.control.plane import open_control_plane
 from meterhall.control.settings import ControlSettings
 from meterhall.control.targets import TargetDraft
+from meterhall.ingest.allowance import Allowance
 from meterhall.ingest.limits import ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.scrape import ScrapeSession
 from meterhall.model.errors import Overloaded
+from meterhall.model.limits import ProjectLimits
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.store import EmbeddedStore
 from meterhall.wire.page import PageReader
 from meterhall.wire.reading import BodyReading
+
+ALLOWANCE = Allowance(ProjectLimits, SystemClock())
 
 SWEEP_S = 5.0
 SETTINGS = FleetSettings(sweep_s=SWEEP_S, filling_idle_s=20.0)
@@ -60,7 +65,7 @@ class Rig:
 
     def session(self, target):
         writer = self.store.writer(target.tenant)
-        return ScrapeSession(target, writer, MetadataCatalog(), ScrapeLimits())
+        return ScrapeSession(target, writer, MetadataCatalog(), ScrapeLimits(), ALLOWANCE)
 
     def enrol(self, enrolment):
         draft = KeyDraft("write", frozenset({"write"}))

@@ -7,18 +7,23 @@ from tests.collect.clocks import ManualClock
 from tests.collect.conftest import TENANT, make_target
 from tests.collect.reading import latest, samples
 
+from meterhall.app.clock import SystemClock
 from meterhall.collect.fetch import Failure, FailureKind
 from meterhall.collect.lane import Lane, Reported, Sessions
 from meterhall.collect.schedule import offset_ms, tick_after
+from meterhall.ingest.allowance import Allowance
 from meterhall.ingest.backfill import BackfillWriter
 from meterhall.ingest.limits import ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.scrape import ScrapeSession
+from meterhall.model.limits import ProjectLimits
 from meterhall.model.target import MonitoringStatus, TargetReport
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.store import EmbeddedStore
 from meterhall.wire.page import PageReader
 from meterhall.wire.reading import BodyReading
+
+ALLOWANCE = Allowance(ProjectLimits, SystemClock())
 
 INTERVAL_MS = 60_000
 TARGET = make_target(interval_ms=INTERVAL_MS)
@@ -47,7 +52,7 @@ class Rig:
     def session(self, catalog, appends):
         def begin(target):
             writer = BackfillWriter(self.store.writer(target.tenant), appends)
-            return ScrapeSession(target, writer, catalog, ScrapeLimits())
+            return ScrapeSession(target, writer, catalog, ScrapeLimits(), ALLOWANCE)
 
         return begin
 

@@ -5,7 +5,7 @@ from concurrent.futures import Future
 import numpy as np
 
 from meterhall.model.errors import StoreUnavailable
-from meterhall.model.samples import OUT_OF_ORDER, Rejection
+from meterhall.model.samples import OUT_OF_ORDER, REFUSED, Rejection
 from meterhall.ports.append import Appended
 
 
@@ -24,13 +24,16 @@ class RecordingWriter:
         self.durable = None
         self._next = 1
 
-    def intern(self, clock, series):
+    def intern(self, clock, series, series_max=None):
         out = []
         for labels in series:
             assert type(labels) is tuple
             assert list(labels) == sorted(labels), labels
             assert len({name for name, _ in labels}) == len(labels)
             assert all(value for _, value in labels)
+            if labels not in self.refs and series_max is not None and len(self.refs) >= series_max:
+                out.append(REFUSED)
+                continue
             if labels not in self.refs:
                 self.refs[labels] = self._next
                 self.labels[self._next] = labels
@@ -50,6 +53,7 @@ class RecordingWriter:
         for row in rows:
             assert len(set(row.refs.tolist())) == len(row.refs) == len(row.values)
             assert row.refs.dtype == np.int64
+            assert REFUSED not in row.refs
             assert row.values.dtype == np.float64
             bits = row.values.view(np.uint64).tolist()
             for ref, value, bit in zip(row.refs.tolist(), row.values.tolist(), bits, strict=True):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from allowances import allowance, allowances
 from write_request import body_of
 
 from meterhall.ingest.limits import PushLimits, ScrapeLimits
@@ -66,8 +67,10 @@ STALE = 0x7FF0000000000002
 
 def test_collections_and_pushes_outlive_a_restart(directory):
     store = opened(directory)
-    session = ScrapeSession(TARGET, store.writer(TENANT), MetadataCatalog(), ScrapeLimits())
-    receiver = PushReceiver(store.writer, MetadataCatalog(), PushLimits())
+    session = ScrapeSession(
+        TARGET, store.writer(TENANT), MetadataCatalog(), ScrapeLimits(), allowance()
+    )
+    receiver = PushReceiver(store.writer, MetadataCatalog(), PushLimits(), allowances())
     try:
         pages = [b'a{x="1"} 1\na{x="2"} 2\nup 9\n', b'a{x="1"} 3\n', b'a{x="1"} 4\n', b"rubbish"]
         for at, page in enumerate(pages):

@@ -4,13 +4,14 @@ from concurrent.futures import Future
 
 import numpy as np
 import pytest
+from allowances import allowances
 from recording_writer import RecordingWriter, as_seen
 from write_request import body_of
 
-from meterhall.ingest.limits import LabelLimits, PushLimits
+from meterhall.ingest.limits import PushLimits
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.push import PushReceiver
-from meterhall.model.errors import StoreUnavailable, WriteRequestError
+from meterhall.model.errors import LimitExceeded, StoreUnavailable, WriteRequestError
 from meterhall.model.metadata import Metadata
 from meterhall.model.samples import ABSENT, STALE
 from meterhall.model.tenant import Tenant
@@ -20,10 +21,12 @@ NOW = 1_700_000_000_000
 
 
 class Pusher:
-    def __init__(self, **limits):
+    def __init__(self, allowed=None, **limits):
         self.writers = {A: RecordingWriter(), B: RecordingWriter()}
         self.catalog = MetadataCatalog()
-        self.receiver = PushReceiver(self.writers.__getitem__, self.catalog, PushLimits(**limits))
+        self.receiver = PushReceiver(
+            self.writers.__getitem__, self.catalog, PushLimits(**limits), allowed or allowances()
+        )
 
     def push(self, *series, metadata=(), tenant=A):
         return self.receiver.receive(tenant, body_of(series, metadata))
@@ -265,6 +268,43 @@ def test_the_cache_is_bounded():
 
 
 def test_a_label_limit_of_ones_own():
-    it = Pusher(labels=LabelLimits(labels_max=1))
+    it = Pusher(allowances(labels_per_series=1))
     got = it.push(one({"__name__": "a", "b": "c"}), one({"__name__": "a"}))
     assert (got.accepted, got.rejected) == (1, 1)
+
+
+def test_over_the_series_limit_new_series_are_refused_and_named_and_old_ones_go_on():
+    it = Pusher(allowances(active_series=2))
+    old = [{"__name__": "a"}, {"__name__": "b"}]
+    assert it.push(*(one(labels) for labels in old)).over_limit is None
+    new = [{"__name__": "c", "id": str(number)} for number in range(3)]
+    for round_ in range(2):
+        at = NOW + 1 + round_
+        got = it.push(*(one(labels, at) for labels in [old[0], *new, old[1]]))
+        assert (got.accepted, got.rejected) == (2, 3)
+        assert got.over_limit.retry_after_s > 0
+        assert list(got.reasons) == [
+            "over the limit of 2 active series: 3 new series refused",
+            *(f'refused: {{__name__="c", id="{number}"}}' for number in range(3)),
+        ]
+    assert {len(samples) for samples in it.stored().values()} == {3}
+    assert it.push(one(new[0]), tenant=B).over_limit is None
+
+
+def test_a_forgotten_series_that_has_lost_its_place_is_refused():
+    it = Pusher(allowances(active_series=1))
+    it.push(one({"__name__": "a"}))
+    it.writers[A].forget((("__name__", "a"),))
+    it.push(one({"__name__": "b"}))
+    got = it.push(one({"__name__": "a"}, NOW + 1), one({"__name__": "b"}, NOW + 1))
+    assert (got.accepted, got.rejected) == (1, 1)
+    assert 'refused: {__name__="a"}' in got.reasons
+
+
+def test_over_the_rate_a_push_is_refused_whole_and_another_project_is_not():
+    it = Pusher(allowances(samples_per_second=1, samples_burst=2))
+    it.push(*(one({"__name__": f"m{number}"}) for number in range(5)))
+    with pytest.raises(LimitExceeded, match="1 samples a second"):
+        it.push(one({"__name__": "m0"}, NOW + 1))
+    assert len(it.writers[A].appends) == 1
+    it.push(one({"__name__": "m0"}), tenant=B)

@@ -4,12 +4,14 @@ from concurrent.futures import Future
 
 import numpy as np
 import pytest
+from allowances import allowance
 from recording_writer import RecordingWriter
 
-from meterhall.ingest.limits import LabelLimits, ScrapeLimits
+from meterhall.ingest.limits import ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.scrape import SYNTHETIC, ScrapeSession
-from meterhall.model.errors import ExpositionError, StoreUnavailable, TooLarge
+from meterhall.model.errors import ExpositionError, LimitExceeded, StoreUnavailable, TooLarge
+from meterhall.model.limits import ProjectLimits
 from meterhall.model.metadata import Metadata
 from meterhall.model.samples import STALE
 from meterhall.model.target import ScrapeTarget
@@ -36,10 +38,13 @@ STAMPS = {"instance": "server-1:9100", "job": "web", "openmetrics_id": "h-1"}
 class Scraper:
     """A session and what it wrote, with one `scrape` per line of a test."""
 
-    def __init__(self, **limits):
+    def __init__(self, samples_max=50_000, **limits):
         self.writer = RecordingWriter()
         self.catalog = MetadataCatalog()
-        self.session = ScrapeSession(TARGET, self.writer, self.catalog, ScrapeLimits(**limits))
+        self.allowance = allowance(**limits)
+        self.session = ScrapeSession(
+            TARGET, self.writer, self.catalog, ScrapeLimits(samples_max), self.allowance
+        )
 
     def scrape(self, page, at, content_type=TEXT):
         body = page if isinstance(page, bytes) else page.encode()
@@ -133,17 +138,17 @@ def test_a_bad_page_fails_as_a_whole_and_names_its_line(it, page, reason):
             "sample limit exceeded: more than 2 samples",
         ),
         (
-            {"labels": LabelLimits(labels_max=4)},
+            {"labels_per_series": 4},
             'a{b="c"} 1\n',
             "line 1: label limit exceeded: 5 labels, limit 4",
         ),
         (
-            {"labels": LabelLimits(name_bytes_max=14)},
+            {"label_name_bytes": 14},
             'a 1\na{fifteen_letters="c"} 1\n',
             "line 2: label name length limit exceeded: 15 bytes, limit 14",
         ),
         (
-            {"labels": LabelLimits(value_bytes_max=13)},
+            {"label_value_bytes": 13},
             'a{b="ääääääæ"} 1\n',
             "line 1: label value length limit exceeded: 14 bytes, limit 13",
         ),
@@ -160,7 +165,7 @@ def test_limits_fail_the_page_with_another_error_than_its_syntax(limits, page, r
 
 
 def test_limits_allow_what_is_exactly_at_them():
-    it = Scraper(samples_max=2, labels=LabelLimits(5, 14, 13))
+    it = Scraper(2, labels_per_series=5, label_name_bytes=14, label_value_bytes=13)
     assert it.scrape('a{b="ääääää1"} 1\nc 2\n', 1000).error is None
 
 
@@ -346,3 +351,38 @@ def test_a_repeated_page_interns_nothing_and_appends_once(it):
     assert len(it.writer.appends) == 2
     assert it.writer.values(i="7") == {1000: 7.0, 2000: 8.5}
     assert np.float64(STALE).view(np.uint64) not in it.writer.appends[1][0].values.view(np.uint64)
+
+
+def test_over_the_series_limit_old_series_go_on_and_the_target_says_why():
+    it = Scraper(active_series=7)
+    assert it.scrape("a 1\nb 1\n", 1000).error is None
+    page = "a 2\nc 1\nb 2\nd 1\n"
+    for at in (2000, 3000):
+        done = it.scrape(page, at)
+        assert isinstance(done.error, LimitExceeded)
+        assert str(done.error) == "line 2: over the limit of 7 active series: 2 new series refused"
+        assert it.synthetic(at)[0] == 0.0
+        assert it.writer.values(metric="b")[at] == 2.0
+    assert it.written() == {frozenset({("__name__", name)}) for name in "ab"}
+    it.session._allowance._limits = lambda: ProjectLimits(active_series=9)
+    assert it.scrape(page, 4000).error is None
+    assert it.synthetic(4000)[0] == 1.0
+    assert it.writer.values(metric="d") == {4000: 1.0}
+
+
+def test_a_target_without_room_for_a_single_series():
+    it = Scraper(active_series=2)
+    done = it.scrape("a 1\n", 1000)
+    assert isinstance(done.error, LimitExceeded)
+    assert it.written() == set()
+    assert it.fail(2000).accepted == 2
+    assert it.session.end(3000).error is None
+
+
+def test_over_the_rate_old_series_are_collected_and_new_ones_are_not():
+    it = Scraper(samples_per_second=1, samples_burst=5)
+    it.scrape("a 1\nb 1\n", 1000)
+    done = it.scrape("a 2\nb 2\nc 1\n", 2000)
+    assert "over the limit of 1 samples a second: 1 new series refused" in str(done.error)
+    assert it.writer.values(metric="a") == {1000: 1.0, 2000: 2.0}
+    assert it.scrape("a 3\nb 3\n", 3000).error is None

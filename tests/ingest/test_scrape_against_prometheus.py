@@ -15,6 +15,7 @@ import urllib.parse
 import urllib.request
 
 import pytest
+from allowances import allowance
 from recording_writer import RecordingWriter, as_seen
 from tests.collect.exporters import free_port
 
@@ -154,7 +155,7 @@ def ours(number, page, content_type, port):
         "t", f"j{number}", "", "127.0.0.1", "127.0.0.1", port, "/", 1, 1, tenant=Tenant("r", "p")
     )
     now = int(time.time() * 1000)
-    session = ScrapeSession(target, writer, MetadataCatalog(), ScrapeLimits())
+    session = ScrapeSession(target, writer, MetadataCatalog(), ScrapeLimits(), allowance())
     done = session.commit_page(page, content_type, now, 0.1)
     seen = {}
     for labels, samples in writer.samples.items():

@@ -47,8 +47,14 @@ def settings(**changes):
     )
 
 
-def open_store(directory, clock=None, disk=None, **changes):
-    return EmbeddedStore(directory, settings(**changes), clock or StandingClock(), disk)
+def open_store(directory, clock=None, disk=None, awaits_rules=False, **changes):
+    return EmbeddedStore(
+        directory,
+        settings(**changes),
+        clock or StandingClock(),
+        disk,
+        awaits_rules=awaits_rules,
+    )
 
 
 def series(name, **labels):

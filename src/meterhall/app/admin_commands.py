@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from meterhall.app.config import Settings
 from meterhall.app.control_plane import database_url, open_control, settings_of
-from meterhall.app.setting_types import parse_duration_ms
+from meterhall.app.setting_types import DurationMs, parse_bytes, parse_duration_ms
 from meterhall.control import tables
 from meterhall.control.database import open_database, upgrade
 from meterhall.control.hosts import Collect, Host, HostDraft, Os
@@ -24,6 +24,7 @@ from meterhall.control.keys import Key, KeyDraft
 from meterhall.control.plane import Control
 from meterhall.control.projects import Project
 from meterhall.model.errors import BadInput, MeterhallError
+from meterhall.model.retention import Retention
 from meterhall.model.tenant import ALL_SCOPES, ENROL_SCOPES, Scope
 
 _DEFAULT_DATA = Path("meterhall-data")
@@ -154,9 +155,70 @@ def list_projects(control: Control, as_json: bool) -> None:
 @click.argument("project_id", metavar="ID")
 @_with_control
 def delete_project(control: Control, project_id: str) -> None:
-    """Delete a project with its keys, hosts, workspaces and targets."""
+    """Delete a project with its keys, hosts, workspaces, targets and samples."""
     control.projects.delete(project_id)
     click.echo(f"deleted {project_id}")
+
+
+@projects.command("limits")
+@click.argument("project_id", metavar="ID")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A whole number, 0 for no limit, or `default` for what [limits] says. May be repeated.",
+)
+@_json_option
+@_with_control
+def project_limits(
+    control: Control, project_id: str, changes: Sequence[str], as_json: bool
+) -> None:
+    """Show a project's limits, or set some; a running server follows within seconds."""
+    if changes:
+        control.limits.change(project_id, dict(map(_limit_change, changes)))
+    rows = [
+        {"limit": name, "value": value, "from": "project" if own else "configuration"}
+        for name, (value, own) in control.limits.of_project(project_id).items()
+    ]
+    _show(rows, as_json)
+
+
+@projects.command("retention")
+@click.argument("project_id", metavar="ID")
+@click.option("--job", default="", help="Of this workspace [default: of the whole project].")
+@click.option("--time", "time", metavar="DURATION", help="Such as 30d; `default` for [storage]'s.")
+@click.option("--size", metavar="SIZE", help="Such as 10GiB; `default` for no limit.")
+@_json_option
+@_with_control
+def project_retention(
+    control: Control,
+    project_id: str,
+    job: str,
+    time: str | None,
+    size: str | None,
+    as_json: bool,
+) -> None:
+    """Show how long a project keeps samples, or set it; a running server follows within seconds.
+
+    What is gone stays gone, also where a retention is lengthened afterwards.
+    """
+    rules = control.retentions.of_project(project_id)
+    if time is not None or size is not None:
+        old = rules.get(job, Retention())
+        time_ms = old.time_ms if time is None else _rule("--time", parse_duration_ms, time)
+        size_bytes = old.bytes if size is None else _rule("--size", parse_bytes, size)
+        control.retentions.change(project_id, job, Retention(time_ms, size_bytes))
+        rules = control.retentions.of_project(project_id)
+    rows = [
+        {
+            "job": name or None,
+            "time": str(DurationMs(rule.time_ms)) if rule.time_ms else None,
+            "bytes": rule.bytes or None,
+        }
+        for name, rule in sorted(rules.items())
+    ]
+    _show(rows, as_json)
 
 
 @_group("keys", "Appkeys of projects.")
@@ -287,6 +349,22 @@ def _lifetime_ms(text: str) -> int:
         return int(parse_duration_ms(text))
     except BadInput as error:
         raise BadInput(f"--expires {text!r}: {error}") from None
+
+
+def _rule(option: str, parse: Callable[[str], int], text: str) -> int:
+    if text == "default":
+        return 0
+    try:
+        return int(parse(text))
+    except BadInput as error:
+        raise BadInput(f"{option} {text!r}: {error}, or default") from None
+
+
+def _limit_change(text: str) -> tuple[str, int | None]:
+    name, equals, value = text.partition("=")
+    if not equals or not (value.isdecimal() or value == "default"):
+        raise BadInput(f"--set {text!r}: allowed is NAME=NUMBER or NAME=default")
+    return name, None if value == "default" else int(value)
 
 
 def _scopes(text: str) -> frozenset[Scope]:

@@ -7,6 +7,7 @@ from meterhall.app.config import Settings
 from meterhall.collect.fleet import Fleet, FleetSettings
 from meterhall.collect.lane import Sessions
 from meterhall.control.plane import Control
+from meterhall.ingest.allowance import Allowances
 from meterhall.ingest.backfill import BackfillWriter
 from meterhall.ingest.limits import ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
@@ -28,6 +29,7 @@ def create_fleet(
     control: Control,
     writer: Callable[[Tenant], SampleWriter],
     catalog: MetadataCatalog,
+    allowances: Allowances,
     clock: Clock,
 ) -> Fleet:
     """The fleet."""
@@ -37,7 +39,8 @@ def create_fleet(
         target: ScrapeTarget, catalog: MetadataCatalog, appends: int | None
     ) -> ScrapeSession:
         tenant_writer = BackfillWriter(writer(target.tenant), appends)
-        return ScrapeSession(target, tenant_writer, catalog, limits)
+        allowance = allowances.of(target.tenant)
+        return ScrapeSession(target, tenant_writer, catalog, limits, allowance)
 
     # What a page of the past declared is nobody's business: a catalog that is never read.
     unread = MetadataCatalog()

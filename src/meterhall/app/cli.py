@@ -21,7 +21,10 @@ _COMMANDS = {
     "promqltest": ("meterhall.app.promqltest_command:promqltest", "Run Prometheus' test scripts."),
     "check-config": ("meterhall.app.serve_command:check_config", "Check a configuration file."),
     "db": ("meterhall.app.admin_commands:db", "The control database."),
-    "tsdb": ("meterhall.app.tsdb_command:tsdb", "Look into a data directory."),
+    "tsdb": (
+        "meterhall.app.tsdb_command:tsdb",
+        "Look into a data directory, copy it, export and import.",
+    ),
 }
 
 

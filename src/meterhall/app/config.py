@@ -18,6 +18,7 @@ from meterhall.app.setting_types import (
     ListenAddress,
     parse_bool,
     parse_bytes,
+    parse_ceiling,
     parse_choice,
     parse_count,
     parse_duration_ms,
@@ -83,7 +84,12 @@ class StorageSection:
     data: str = _setting(
         "./meterhall-data", parse_text, "Directory of samples and control database."
     )
-    retention: DurationMs = _setting("1y", parse_duration_ms, "How long samples are kept.")
+    retention: DurationMs = _setting(
+        "1y", parse_duration_ms, "How long samples are kept; `projects retention` sets that of one."
+    )
+    retention_bytes: int | None = _setting(
+        None, parse_bytes, "Size of all blocks, from which on the oldest go; no limit where absent."
+    )
     out_of_order_window: DurationMs = _setting(
         "2h", parse_duration_ms, "How late a sample may arrive."
     )
@@ -161,10 +167,27 @@ class AgentsSection:
 
 @dataclass(frozen=True, slots=True)
 class LimitsSection:
-    """`[limits]`: ceilings of each project."""
+    """`[limits]`: ceilings of each project in a region; 0 is none. `projects limits` sets those of one.
+
+    All but the first are named as in `model.limits.ProjectLimits`.
+    """
 
     targets_per_host: int = _setting(5, parse_count, "Targets of one host over all its workspaces.")
     agents_per_project: int = _setting(10_000, parse_count, "Agents that may enrol.")
+    active_series: int = _setting(
+        150_000, parse_ceiling, "Series with recent samples, 0 for no limit, which quickstart sets."
+    )
+    samples_per_second: int = _setting(
+        10_000, parse_ceiling, "Samples taken, 0 for no limit, which quickstart sets."
+    )
+    samples_burst: int = _setting(
+        200_000, parse_ceiling, "Samples by which a project may run ahead of its rate."
+    )
+    labels_per_series: int = _setting(
+        40, parse_ceiling, "Labels of a series, those that are stamped included."
+    )
+    label_name_bytes: int = _setting(1_024, parse_ceiling, "Bytes of a label's name.")
+    label_value_bytes: int = _setting(4_096, parse_ceiling, "Bytes of a label's value.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +217,12 @@ class Settings:
     def with_values(self, section: str, **values: Any) -> "Settings":
         """The same tree with parsed values of one section replaced."""
         return replace(self, **{section: replace(getattr(self, section), **values)})
+
+
+def store_of(directory: Path) -> Path:
+    """The store's own directory, also where that of the whole service (`--data`) is given."""
+    inside = directory / STORE_FOLDER
+    return inside if inside.is_dir() else directory
 
 
 def load(file: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -300,8 +329,10 @@ def _listed(names: Any) -> str:
 
 
 def _toml_line(item: Any, value: Any) -> str:
+    if value is None:
+        return f"# {item.name} is not set"
     if item.metadata["secret"]:
-        return f"# {item.name} is not set" if value is None else f'{item.name} = "********"'
+        return f'{item.name} = "********"'
     return f"{item.name} = {_toml_value(value)}"
 
 

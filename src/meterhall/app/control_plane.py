@@ -1,5 +1,6 @@
 """Opening the control plane from the settings, for the service and for the operator's commands."""
 
+from dataclasses import fields
 from pathlib import Path
 
 from meterhall.app.clock import SystemClock
@@ -8,6 +9,7 @@ from meterhall.control.database import sqlite_url
 from meterhall.control.plane import Control, open_control_plane
 from meterhall.control.settings import ControlSettings
 from meterhall.model.errors import ConfigError
+from meterhall.model.limits import ProjectLimits
 
 CONTROL_FILE = "control.db"
 
@@ -33,6 +35,14 @@ def database_url(settings: Settings) -> str:
     return settings.database.url or sqlite_url(data_directory(settings) / CONTROL_FILE)
 
 
+def project_limits(settings: Settings) -> ProjectLimits:
+    """What `[limits]` says of every project."""
+    section = settings.limits
+    return ProjectLimits(
+        **{item.name: getattr(section, item.name) for item in fields(ProjectLimits)}
+    )
+
+
 def open_control(settings: Settings) -> Control:
     """The control plane, its schema brought forward."""
     return open_control_plane(
@@ -41,6 +51,7 @@ def open_control(settings: Settings) -> Control:
             regions=settings.server.regions,
             time_zones=settings.server.region_time_zones,
             targets_per_host_max=settings.limits.targets_per_host,
+            limits=project_limits(settings),
             agents_per_project_max=settings.limits.agents_per_project,
             interval_ms=int(settings.collect.interval),
             timeout_ms=int(settings.collect.timeout),

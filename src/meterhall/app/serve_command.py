@@ -48,10 +48,13 @@ def quickstart(data: Path | None, listen: str | None, interval: str | None) -> N
 
 
 def quickstart_settings(data: Path | None, listen: str | None, interval: str | None) -> Settings:
-    """Defaults under the environment under the options. Targets may be on loopback."""
+    """Defaults under the environment under the options. Targets may be on loopback; nothing is rationed."""
     settings = load(None)
     if "METERHALL_COLLECT_ALLOW_LOOPBACK" not in os.environ:
         settings = settings.with_values("collect", allow_loopback=True)
+    for limit in ("active_series", "samples_per_second"):
+        if f"METERHALL_LIMITS_{limit.upper()}" not in os.environ:
+            settings = settings.with_values("limits", **{limit: 0})
     if interval or "METERHALL_COLLECT_INTERVAL" not in os.environ:
         chosen = _option("--interval", parse_duration_ms, interval or _QUICKSTART_INTERVAL)
         settings = settings.with_values("collect", interval=chosen)

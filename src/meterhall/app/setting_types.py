@@ -88,6 +88,14 @@ def parse_count(raw: Any) -> int:
     return int(text)
 
 
+def parse_ceiling(raw: Any) -> int:
+    """A whole number from 0, where 0 is no ceiling."""
+    text = str(raw)
+    if isinstance(raw, bool) or not text.isdecimal():
+        raise BadInput("allowed: a whole number from 0, where 0 is no limit")
+    return int(text)
+
+
 def parse_bool(raw: Any) -> bool:
     """`true` or `false`."""
     if str(raw).lower() not in ("true", "false"):

@@ -1,18 +1,19 @@
-"""`meterhall tsdb`: what a data directory holds, and whether all of it is sound. Both only read."""
+"""`meterhall tsdb`: what a data directory holds, and whether all of it is sound (both only read); copies of it."""
 
 import sys
 from pathlib import Path
 
 import click
 
-from meterhall.app.config import STORE_FOLDER
+from meterhall.app.archive_commands import export_samples, import_samples, snapshot
+from meterhall.app.config import store_of
 
 _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.group()
 def tsdb() -> None:
-    """Look into the embedded store's directory."""
+    """Look into the embedded store's directory, copy it, take samples out and in."""
 
 
 @tsdb.command()
@@ -25,7 +26,7 @@ def inspect(directory: Path, as_json: bool, top: int) -> None:
 
     from meterhall.tsdb.inspect import inspect as count
 
-    contents = count(_store_of(directory))
+    contents = count(store_of(directory))
     if as_json:
         tenants = [
             {"region": tenant.region, "project": tenant.project, "use": use}
@@ -71,7 +72,7 @@ def verify(directory: Path, as_json: bool) -> None:
 
     from meterhall.tsdb.verify import verify as check
 
-    verified = check(_store_of(directory))
+    verified = check(store_of(directory))
     if as_json:
         click.echo(orjson.dumps(verified, option=orjson.OPT_INDENT_2))
     else:
@@ -84,7 +85,5 @@ def verify(directory: Path, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _store_of(directory: Path) -> Path:
-    """The store's own directory, also where that of the whole service (`--data`) is given."""
-    inside = directory / STORE_FOLDER
-    return inside if inside.is_dir() else directory
+for archive_command in (snapshot, export_samples, import_samples):
+    tsdb.add_command(archive_command)

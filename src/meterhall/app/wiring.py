@@ -15,6 +15,7 @@ from meterhall.app.agent_wiring import create_agent_backend, create_fleet
 from meterhall.app.clock import SystemClock
 from meterhall.app.config import STORE_FOLDER, Settings
 from meterhall.app.control_plane import data_directory, open_control
+from meterhall.app.project_meter import ProjectMeter
 from meterhall.collect.addresses import AddressPolicy
 from meterhall.collect.collector import Collaborators, Collector, CollectSettings
 from meterhall.collect.fetch import FetchSettings
@@ -23,6 +24,7 @@ from meterhall.collect.hostmetrics.machine import HostMetrics
 from meterhall.collect.targetloop import TargetState, by_job_and_instance
 from meterhall.compiled.loading import LOADER
 from meterhall.control.plane import Control
+from meterhall.ingest.allowance import Allowances
 from meterhall.ingest.limits import PushLimits, ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.push import PushReceiver
@@ -62,6 +64,14 @@ class Service:
     admin: ASGIApp
 
 
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What every way in shares."""
+
+    catalog: MetadataCatalog
+    allowances: Allowances
+
+
 @contextmanager
 def open_service(settings: Settings) -> Iterator[Service]:
     """Opens the store first: it holds the lock on the data directory. Closes in reverse order.
@@ -76,16 +86,22 @@ def open_service(settings: Settings) -> Iterator[Service]:
         control = open_control(settings)
         stack.callback(control.close)
         control.start()
+        store.retain(control.retentions)
         catalog = MetadataCatalog()
-        collector = _collector(settings, clock, control, store, catalog)
-        fleet = create_fleet(settings, control, store.writer, catalog, clock)
+        allowances = Allowances(control.limits, clock)
+        collector = _collector(settings, clock, control, store, Intake(catalog, allowances))
+        fleet = create_fleet(settings, control, store.writer, catalog, allowances, clock)
         backend = Backend(
             store=store,
             engine=Engine(EngineOptions(lookback_ms=settings.query.lookback)),
             catalog=catalog,
             pushes=PushReceiver(
-                store.writer, catalog, PushLimits(decoded_bytes_max=settings.server.body_bytes_max)
+                store.writer,
+                catalog,
+                PushLimits(decoded_bytes_max=settings.server.body_bytes_max),
+                allowances,
             ),
+            allowances=allowances,
             clock=clock,
             settings=_prometheus_settings(settings),
             targets=CollectedTargets(collector, fleet),
@@ -103,7 +119,11 @@ def open_service(settings: Settings) -> Iterator[Service]:
         stack.callback(channel.reports.close)
         agent = AgentApi(channel, control.access, AgentSettings())
         public = create_app(guide, prometheus, agent, secrets.token_hex(4))
-        admin = create_admin(REGISTRY)
+        admin = create_admin(
+            REGISTRY,
+            ProjectMeter(allowances, store).measure,
+            lambda skip_head: store.snapshot(skip_head=skip_head),
+        )
         yield Service(settings, store, control, collector, fleet, public, admin)
 
 
@@ -116,9 +136,11 @@ def _store(settings: Settings, clock: SystemClock) -> EmbeddedStore:
         data_directory(settings) / STORE_FOLDER,
         StoreSettings(
             retention_ms=settings.storage.retention,
+            retention_bytes=settings.storage.retention_bytes or 0,
             out_of_order_window_ms=settings.storage.out_of_order_window,
         ),
         clock,
+        awaits_rules=True,
     )
 
 
@@ -146,12 +168,14 @@ def _collector(
     clock: SystemClock,
     control: Control,
     store: EmbeddedStore,
-    catalog: MetadataCatalog,
+    intake: "Intake",
 ) -> Collector[ScrapeTarget]:
     limits = ScrapeLimits(samples_max=settings.collect.samples_max)
 
     def open_session(target: ScrapeTarget) -> ScrapeSession:
-        return ScrapeSession(target, store.writer(target.tenant), catalog, limits)
+        writer = store.writer(target.tenant)
+        allowance = intake.allowances.of(target.tenant)
+        return ScrapeSession(target, writer, intake.catalog, limits, allowance)
 
     policy = AddressPolicy(
         allow_loopback=settings.collect.allow_loopback,

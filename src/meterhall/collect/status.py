@@ -7,7 +7,7 @@ unprintable escaped, and never quotes the page.
 from typing import Final
 
 from meterhall.collect.fetch import Failure, FailureKind
-from meterhall.model.errors import ExpositionError, TooLarge
+from meterhall.model.errors import ExpositionError, LimitExceeded, TooLarge
 from meterhall.model.target import (
     FAIL_REASON_CHARS_MAX,
     RESULT_CONNECT,
@@ -41,8 +41,8 @@ def report(target_id: str, failure: Failure | None, time_ms: int) -> TargetRepor
     return TargetReport(target_id, status, code, reason, time_ms)
 
 
-def page_failure(error: ExpositionError | TooLarge) -> Failure:
-    """A page that came but was refused: not parsable, or over a limit of the target."""
+def page_failure(error: ExpositionError | TooLarge | LimitExceeded) -> Failure:
+    """A page that came but was refused, wholly or in part: not parsable, or over a limit."""
     kind = FailureKind.UNREADABLE if isinstance(error, ExpositionError) else FailureKind.LIMIT
     return Failure(kind, str(error))
 

@@ -18,7 +18,13 @@ from meterhall.collect import status
 from meterhall.collect.addresses import AddressRefused, target_url
 from meterhall.collect.fetch import Failure, FailureKind, Fetcher, Page
 from meterhall.collect.schedule import Pace, Tick
-from meterhall.model.errors import ExpositionError, Overloaded, StoreError, TooLarge
+from meterhall.model.errors import (
+    ExpositionError,
+    LimitExceeded,
+    Overloaded,
+    StoreError,
+    TooLarge,
+)
 from meterhall.model.target import Endpoint, TargetReport
 from meterhall.ports.clock import Clock
 from meterhall.telemetry.metrics import SCRAPE_LATE_SECONDS, SCRAPE_SECONDS, SCRAPES
@@ -35,7 +41,7 @@ class Committed(Protocol):
     """What ingestion says of one collection: why the page was refused, and when it is on disk."""
 
     @property
-    def error(self) -> ExpositionError | TooLarge | None: ...
+    def error(self) -> ExpositionError | TooLarge | LimitExceeded | None: ...
 
     @property
     def durable(self) -> Future[None]: ...

@@ -14,7 +14,9 @@ from meterhall.control.identifiers import Identifiers
 from meterhall.control.inventory import Inventory
 from meterhall.control.jobs import Jobs
 from meterhall.control.keys import Keys
+from meterhall.control.limits import Limits
 from meterhall.control.projects import Projects
+from meterhall.control.retentions import Retentions
 from meterhall.control.settings import ControlSettings
 from meterhall.control.targets import Targets
 from meterhall.model.errors import ConfigError
@@ -34,6 +36,8 @@ class Control:
         self.targets = Targets(context)
         self.watcher = ChangeWatcher(context.database, context.settings.poll_ms)
         self.access = SnapshotAccess(context, self.watcher)
+        self.limits = Limits(context, self.watcher)
+        self.retentions = Retentions(context, self.watcher)
         self.inventory = Inventory(context, self.watcher)
 
     @property

@@ -46,11 +46,13 @@ class Projects:
             return [Project(row.id, row.name, row.created_ms) for row in rows]
 
     def delete(self, project_id: str) -> None:
-        """Deletes its keys, hosts, workspaces and targets too. Samples are the store's to drop."""
+        """Deletes its keys, hosts, workspaces and targets too. The store drops its samples some seconds later."""
 
         def work(connection: Connection) -> None:
             hold_project(connection, project_id)
             connection.execute(delete(_PROJECTS).where(_PROJECTS.c.id == project_id))
+            gone = {"id": project_id, "deleted_ms": self._context.clock.now_ms()}
+            connection.execute(insert(tables.deleted_projects).values(gone))
 
         self._context.change_all(work)
 
@@ -58,7 +60,7 @@ class Projects:
 def add(connection: Connection, context: Context, name: str) -> NewProject:
     """Inserts a project and its first key."""
     project_id = context.identifiers.project_id()
-    while connection.execute(select(_PROJECTS.c.seq).where(_PROJECTS.c.id == project_id)).first():
+    while _is_taken(connection, project_id):
         project_id = context.identifiers.project_id()
     project = Project(project_id, fields.name("project name", name), context.clock.now_ms())
     connection.execute(
@@ -67,3 +69,9 @@ def add(connection: Connection, context: Context, name: str) -> NewProject:
         )
     )
     return NewProject(project, keys.add(connection, context, project_id, _FIRST_KEY))
+
+
+def _is_taken(connection: Connection, project_id: str) -> bool:
+    """Whether there is, or ever was, such a project: a new one must not see an old one's samples."""
+    ids = (_PROJECTS.c.id, tables.deleted_projects.c.id)
+    return any(connection.execute(select(each).where(each == project_id)).first() for each in ids)

@@ -5,8 +5,11 @@ Every table that is listed has `seq`, which orders rows by creation even within 
 Identifiers are text. Times are milliseconds since the Unix epoch.
 
     projects ─┬─ keys ───┐
+              ├─ limits, retentions
               ├─ hosts ──┼─ agents           (rows below go when the row above goes)
               └─ jobs ───┴─ targets
+
+    deleted_projects: ids that are never given again, and whose samples the store drops
 
     changes: one counter a topic, raised by every transaction that changes what the topic covers
 """
@@ -28,7 +31,7 @@ from sqlalchemy import (
 )
 
 # The newest migration. A fresh database is made from this file at once and stamped with it.
-REVISION = "0002"
+REVISION = "0004"
 
 ACCESS_TOPIC = "access"
 INVENTORY_TOPIC = "inventory"
@@ -69,6 +72,31 @@ projects = Table(
     _id(),
     Column("name", String(255), nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+)
+
+limits = Table(
+    "limits",
+    metadata,
+    _parent("project_id", "projects.id", primary_key=True),
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+retentions = Table(
+    "retentions",
+    metadata,
+    _parent("project_id", "projects.id", primary_key=True),
+    # Empty for the project's own.
+    Column("job", String(64), primary_key=True),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+
+deleted_projects = Table(
+    "deleted_projects",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("deleted_ms", BigInteger, nullable=False),
 )
 
 keys = Table(

@@ -18,9 +18,11 @@ class BackfillWriter:
         self._writer = writer
         self._left = appends
 
-    def intern(self, clock: str, series: Sequence[Labels]) -> RefArray:
+    def intern(
+        self, clock: str, series: Sequence[Labels], series_max: int | None = None
+    ) -> RefArray:
         """As any writer."""
-        return self._writer.intern(clock, series)
+        return self._writer.intern(clock, series, series_max)
 
     def append(self, rows: Sequence[Row], *, any_age: bool = True) -> Appended:
         """The window for late samples does not bind, while the right lasts."""

@@ -1,15 +1,6 @@
-"""Ceilings of what comes in. Each has its precedent in Prometheus, Cortex or VictoriaMetrics."""
+"""Ceilings of what comes in at once; those of a project are in `allowance`. Each has its precedent in Prometheus, Cortex or VictoriaMetrics."""
 
 from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class LabelLimits:
-    """Of one series as it would be stored: with the metric name and the labels we stamp."""
-
-    labels_max: int = 40
-    name_bytes_max: int = 1_024
-    value_bytes_max: int = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +16,6 @@ class ScrapeLimits:
     """Of one collection. The size of the page is limited where it is fetched."""
 
     samples_max: int = 50_000
-    labels: LabelLimits = LabelLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +23,6 @@ class PushLimits:
     """Of one remote-write request, and of what the receiver remembers between requests."""
 
     decoded_bytes_max: int = 32 << 20
-    labels: LabelLimits = LabelLimits()
     # Series whose labels are remembered by their bytes, per tenant. All are forgotten together when
     # there are more, which costs one slow request.
     cached_series_max: int = 200_000

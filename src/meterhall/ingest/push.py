@@ -8,6 +8,7 @@ What a sender names, it keeps: a push has its own `job` and `instance`. How labe
     a name twice, an empty name, one with       refused, and the reason names the label: the spec of
     control characters, a NUL; not UTF-8;       remote write forbids a 2xx where something was rejected,
     too many labels, too long a name or value   and S6 asks for 400 with the culprit
+    a new series too many for the project       refused and named, with LimitExceeded
     `__x__` other than `__name__`               dropped: such labels are messages to a server (HA pairs
                                                 send `__replica__`), never part of a series
     native histograms, exemplars                counted and skipped
@@ -27,14 +28,20 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from meterhall.ingest.allowance import (
+    ACTIVE_SERIES,
+    SAMPLES_PER_SECOND,
+    Allowance,
+    Allowances,
+    series_text,
+)
 from meterhall.ingest.limits import PushLimits
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.outcome import both, done, refused_by_kind
-from meterhall.ingest.rows import merge_rows, only_renamed, renamed
-from meterhall.ingest.stamp import check_size
-from meterhall.model.errors import BadInput
+from meterhall.ingest.rows import merge_rows, only_renamed, only_taken, renamed
+from meterhall.model.errors import BadInput, LimitExceeded
 from meterhall.model.labels import METRIC_NAME, Labels, label_value, quote
-from meterhall.model.samples import NAN, RefArray, Rejection, Row, ValueArray, is_stale
+from meterhall.model.samples import NAN, REFUSED, RefArray, Rejection, Row, ValueArray, is_stale
 from meterhall.model.tenant import Tenant
 from meterhall.ports.append import SampleWriter
 from meterhall.telemetry.metrics import SAMPLES_APPENDED, SAMPLES_REFUSED
@@ -44,6 +51,7 @@ from meterhall.wire.remote_write import RawLabels, WriteRequest, decode, decode_
 
 _APPENDED = SAMPLES_APPENDED.labels("push")
 _BAD_LABELS = "bad labels"
+_OVER_LIMIT = "series limit"
 _CULPRIT_CHARS_MAX = 80
 _RETRIES_MAX = 3
 # Labels that are remembered by their bytes, and how long they may be for that: about 50 MB.
@@ -52,8 +60,8 @@ _PAIR_BYTES_MAX = 512
 # C0, DEL and C1: what no terminal, log or page should meet in a name.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")  # noqa: TID251 - our own pattern
 # In place of a ref, for series that are not stored.
-_SKIPPED = -1
-_REFUSED = -2
+_SKIPPED = -2
+_UNFIT = -3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +69,8 @@ class Received:
     """What became of a push. It may be acknowledged when `durable` is done.
 
     `reasons` are the distinct reasons of refusals, in Prometheus' words, the first few of them; empty means
-    that all was accepted. `skipped` samples were not stored and are no reason for a 4xx.
+    that all was accepted. `skipped` samples were not stored and are no reason for a 4xx. `over_limit`
+    says that new series were refused because the project is over a ceiling.
     """
 
     accepted: int
@@ -71,6 +80,7 @@ class Received:
     histograms: int
     exemplars: int
     durable: Future[None]
+    over_limit: LimitExceeded | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +99,31 @@ class PushReceiver:
         writer_for: Callable[[Tenant], SampleWriter],
         catalog: MetadataCatalog,
         limits: PushLimits,
+        allowances: Allowances,
     ) -> None:
         self._writer_for = writer_for
         self._catalog = catalog
         self._limits = limits
+        self._allowances = allowances
         self._memories: dict[Tenant, _Memory] = {}
 
     def receive(self, tenant: Tenant, body: bytes) -> Received:
-        """Raises WriteRequestError for a body that is none, StoreUnavailable when the store is."""
+        """Raises WriteRequestError for a body that is none, StoreUnavailable when the store is.
+
+        LimitExceeded where the project is over its rate: nothing was taken then.
+        """
+        allowance = self._allowances.of(tenant)
+        try:
+            allowance.admit()
+        except LimitExceeded:
+            allowance.refuse(SAMPLES_PER_SECOND, 1)
+            raise
         memory = self._memories.get(tenant) or self._forget(tenant)
         request = decode(body, memory.refs, self._limits.decoded_bytes_max, layouts=memory.layouts)
         if request.metadata:
             self._catalog.pushed(tenant, request.metadata)
-        push = _Push(self._writer_for(tenant), memory.refs, self._limits)
+        allowance.charge(len(request.values))
+        push = _Push(self._writer_for(tenant), memory.refs, self._limits.reasons_max, allowance)
         received = push.take(request)
         if len(memory.refs) > self._limits.cached_series_max:
             self._forget(tenant)
@@ -116,10 +138,14 @@ class PushReceiver:
 class _Push:
     """One request on its way to one tenant's writer."""
 
-    def __init__(self, writer: SampleWriter, refs: dict[bytes, int], limits: PushLimits) -> None:
+    def __init__(
+        self, writer: SampleWriter, refs: dict[bytes, int], reasons_max: int, allowance: Allowance
+    ) -> None:
         self._writer = writer
         self._refs = refs
-        self._limits = limits
+        self._reasons_max = reasons_max
+        self._allowance = allowance
+        self._over_limit: LimitExceeded | None = None
         self._accepted = 0
         self._rejected = 0
         self._reasons: dict[str, None] = {}
@@ -131,10 +157,8 @@ class _Push:
         stored = refs >= 0
         values = _canonical(request.values)
         rows = self._rows(request.times_ms[stored], refs[stored], values[stored])
-        refused = int(np.count_nonzero(refs == _REFUSED))
-        if refused:
-            self._rejected += refused
-            SAMPLES_REFUSED.labels(_BAD_LABELS).inc(refused)
+        self._refuse(_BAD_LABELS, int(np.count_nonzero(refs == _UNFIT)))
+        self._refuse(_OVER_LIMIT, int(np.count_nonzero(refs == REFUSED)))
         if rows:
             self._append(rows, request, of_blocks)
         _APPENDED.inc(self._accepted)
@@ -146,10 +170,11 @@ class _Push:
             request.histograms,
             request.exemplars,
             self._durable or done(),
+            self._over_limit,
         )
 
     def _refs_of_blocks(self, request: WriteRequest) -> RefArray:
-        """A ref for each series of the request, or _SKIPPED or _REFUSED."""
+        """A ref for each series of the request, or _SKIPPED, _UNFIT or REFUSED."""
         layout = request.layout
         if layout is not None and layout.refs is not None:
             return layout.refs
@@ -157,38 +182,51 @@ class _Push:
         unfit: dict[bytes, int] = {}
         for block, raw in request.fresh.items():
             try:
-                labels = _judge(raw, self._limits)
+                labels = _judge(raw, self._allowance)
             except BadInput as error:
-                unfit[block] = _REFUSED
+                unfit[block] = _UNFIT
                 self._add_reason(str(error))
             else:
                 if label_value(labels, METRIC_NAME):
                     good[block] = labels
                 else:
                     unfit[block] = _SKIPPED
-        self._intern(good)
+        interned = self._intern(good)
+        unfit |= {block: REFUSED for block, ref in interned.items() if ref == REFUSED}
         known = self._refs
         if unfit:
             known = {
                 block: known.get(block, unfit.get(block, _SKIPPED)) for block in request.blocks
             }
         refs = np.array([known[block] for block in request.blocks], np.int64)
-        if layout is not None:
+        if layout is not None and REFUSED not in refs:
+            # What was refused may be taken the next time.
             layout.refs = refs
         return refs
 
     def _intern(self, series: dict[bytes, Labels]) -> dict[bytes, int]:
-        """Refs for label blocks, with job and instance as the clock; remembered."""
+        """Refs for label blocks, with job and instance as the clock; remembered, but for REFUSED."""
         by_clock: dict[str, list[bytes]] = {}
         for block, labels in series.items():
             clock = f"push/{label_value(labels, 'job')}\xff{label_value(labels, 'instance')}"
             by_clock.setdefault(clock, []).append(block)
         interned: dict[bytes, int] = {}
         for clock, blocks in by_clock.items():
-            refs = self._writer.intern(clock, [series[block] for block in blocks])
+            wanted = [series[block] for block in blocks]
+            refs = self._writer.intern(clock, wanted, self._allowance.series_max)
             interned.update(zip(blocks, refs.tolist(), strict=True))
-        self._refs.update(interned)
+        refused = [block for block, ref in interned.items() if ref == REFUSED]
+        if refused:
+            self._name_refused([series[block] for block in refused])
+        self._refs.update((block, ref) for block, ref in interned.items() if ref != REFUSED)
         return interned
+
+    def _name_refused(self, series: Sequence[Labels]) -> None:
+        self._allowance.refuse(ACTIVE_SERIES, len(series))
+        self._over_limit = self._allowance.series_refusal(len(series))
+        self._add_reason(str(self._over_limit))
+        for labels in series[: self._reasons_max]:
+            self._add_reason(f"refused: {series_text(labels)}")
 
     def _rows(self, times: NDArray[np.int64], refs: RefArray, values: ValueArray) -> list[Row]:
         """Rows by time. What is there twice is accepted or refused here: a row holds a series once."""
@@ -226,7 +264,9 @@ class _Push:
                 return
             names = self._interned_again(appended.forgotten, request, of_blocks)
             of_blocks = renamed(of_blocks, names)
-            rows = [row for row in (only_renamed(row, names) for row in rows) if len(row.refs)]
+            rows = [only_renamed(row, names) for row in rows]
+            self._refuse(_OVER_LIMIT, sum(int((row.refs == REFUSED).sum()) for row in rows))
+            rows = [row for row in map(only_taken, rows) if len(row.refs)]
 
     def _interned_again(
         self, forgotten: Sequence[int], request: WriteRequest, of_blocks: RefArray
@@ -237,9 +277,14 @@ class _Push:
         lost = set(forgotten)
         pairs = zip(request.blocks, of_blocks.tolist(), strict=True)
         old = {block: ref for block, ref in pairs if ref in lost}
-        series = {block: _judge(decode_labels(block), self._limits) for block in old}
+        series = {block: _judge(decode_labels(block), self._allowance) for block in old}
         interned = self._intern(series)
         return {ref: interned[block] for block, ref in old.items()}
+
+    def _refuse(self, kind: str, samples: int) -> None:
+        if samples:
+            self._rejected += samples
+            SAMPLES_REFUSED.labels(kind).inc(samples)
 
     def _reject(self, reason: str) -> None:
         self._rejected += 1
@@ -248,11 +293,11 @@ class _Push:
             SAMPLES_REFUSED.labels(kind).inc()
 
     def _add_reason(self, reason: str) -> None:
-        if len(self._reasons) < self._limits.reasons_max:
+        if len(self._reasons) < self._reasons_max:
             self._reasons[reason] = None
 
 
-def _judge(raw: RawLabels, limits: PushLimits) -> Labels:
+def _judge(raw: RawLabels, allowance: Allowance) -> Labels:
     """The labels to store, perhaps without a metric name. Raises BadInput with the culprit."""
     pairs = [
         _pair(name, value) if len(name) + len(value) <= _PAIR_BYTES_MAX else _new_pair(name, value)
@@ -263,7 +308,7 @@ def _judge(raw: RawLabels, limits: PushLimits) -> Labels:
         twice = next(name for place, name in enumerate(names) if name in names[:place])
         raise BadInput(f"duplicate label name {_culprit(twice)}")
     labels = tuple(sorted([pair for pair in pairs if pair[1]]))
-    check_size(labels, limits.labels)
+    allowance.check_labels(labels)
     return labels
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from meterhall.model.samples import RefArray, Row, TimestampArray, ValueArray
+from meterhall.model.samples import REFUSED, RefArray, Row, TimestampArray, ValueArray
 
 
 def merge_rows(times_ms: TimestampArray, refs: RefArray, values: ValueArray) -> list[Row]:
@@ -30,6 +30,12 @@ def _cut(times_ms: TimestampArray, refs: RefArray, values: ValueArray) -> list[R
         for first, last in pairwise([0, *cuts, len(times_ms)])
         if first < last
     ]
+
+
+def only_taken(row: Row) -> Row:
+    """The row without what the project has no room for."""
+    taken = row.refs != REFUSED
+    return row if taken.all() else Row(row.time_ms, row.refs[taken], row.values[taken])
 
 
 def renamed(refs: RefArray, names: Mapping[int, int]) -> RefArray:

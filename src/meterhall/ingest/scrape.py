@@ -23,14 +23,15 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from meterhall.ingest.allowance import ACTIVE_SERIES, Allowance
 from meterhall.ingest.limits import ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.outcome import both, done, refused_by_kind
-from meterhall.ingest.rows import merge_rows, only_renamed, renamed
+from meterhall.ingest.rows import merge_rows, only_renamed, only_taken, renamed
 from meterhall.ingest.stamp import BadLabels, stamp
-from meterhall.model.errors import ExpositionError, TooLarge
+from meterhall.model.errors import ExpositionError, LimitExceeded, TooLarge
 from meterhall.model.labels import METRIC_NAME, Labels, make_labels
-from meterhall.model.samples import STALE, RefArray, Row, TimestampArray
+from meterhall.model.samples import REFUSED, STALE, RefArray, Row, TimestampArray
 from meterhall.model.target import ScrapeTarget
 from meterhall.ports.append import SampleWriter
 from meterhall.telemetry.metrics import SAMPLES_APPENDED, SAMPLES_REFUSED
@@ -57,14 +58,15 @@ class Committed:
     """What became of one collection.
 
     `error` says why a page was not taken: ExpositionError (contract: RESULT_PARSE) or TooLarge
-    (RESULT_LIMIT); its text is fit for a fail reason. `accepted` counts all samples written, markers and
+    (RESULT_LIMIT), or that only its old series were, LimitExceeded (RESULT_LIMIT too); its text is fit for a
+    fail reason. `accepted` counts all samples written, markers and
     synthetic ones included; `refused` counts, by kind, those the store did not take. The collection may
     be acknowledged when `durable` is done.
     """
 
     accepted: int
     refused: Mapping[str, int]
-    error: ExpositionError | TooLarge | None
+    error: ExpositionError | TooLarge | LimitExceeded | None
     durable: Future[None]
     samples_scraped: int
     series_added: int
@@ -74,12 +76,14 @@ class Committed:
 class _Layout:
     """Where a shape's samples go: `refs[i]` is the series of sample i.
 
-    `take` are the places of samples that are the first of their series and not one of ours.
+    `take` are the places of samples that are the first of their series and not one of ours; `refused` those
+    of series that the project has no room for.
     """
 
     shape: Shape
     refs: RefArray
     take: NDArray[np.int64]
+    refused: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,11 +108,12 @@ class ScrapeSession:
         writer: SampleWriter,
         catalog: MetadataCatalog,
         limits: ScrapeLimits,
+        allowance: Allowance,
     ) -> None:
         self._target = target
         self._writer = writer
         self._catalog = catalog
-        self._limits = limits
+        self._allowance = allowance
         self._clock = f"scrape/{target.target_id}"
         self._stamps = {
             "instance": f"{target.host_name}:{target.port}",
@@ -126,7 +131,10 @@ class ScrapeSession:
     def commit_page(
         self, body: bytes, content_type: str, start_ms: int, duration_s: float
     ) -> Committed:
-        """Takes a fetched page. One that does not parse or is over a limit counts as a failure."""
+        """Takes a fetched page. One that does not parse or is over a limit counts as a failure.
+
+        Of a page with new series that the project has no room for the others are taken, with `up` 0.
+        """
         return self.commit(BodyReading(self._reader, body, content_type), start_ms, duration_s)
 
     def commit(self, reading: Reading, start_ms: int, duration_s: float) -> Committed:
@@ -143,7 +151,8 @@ class ScrapeSession:
             added, draft = self._changed(page, layout, start_ms, duration_s)
         accepted, refused, durable = self._write(draft)
         self._catalog.scraped(self._target.tenant, self._target.target_id, page.shape.declared)
-        return Committed(accepted, refused, None, durable, len(page.values), added)
+        over_limit = self._over_limit(layout, reading)
+        return Committed(accepted, refused, over_limit, durable, len(page.values), added)
 
     def commit_failure(
         self, start_ms: int, duration_s: float, _failure: object = None
@@ -189,22 +198,24 @@ class ScrapeSession:
     ) -> tuple[int, _Draft]:
         """Any other page: which series are new, which vanished, which have times of their own."""
         synthetic = self._synthetic_refs()
-        ours = np.isin(layout.refs, synthetic)
+        taken = layout.refs != REFUSED
+        theirs = taken & ~np.isin(layout.refs, synthetic)
         times, untimed = _times(page, start_ms)
-        series = np.unique(layout.refs[~ours])
-        tracked = np.unique(layout.refs[~ours & untimed])
+        series = np.unique(layout.refs[theirs])
+        tracked = np.unique(layout.refs[theirs & untimed])
         added = len(np.setdiff1d(series, self._series, assume_unique=True))
         vanished = np.setdiff1d(self._tracked, tracked, assume_unique=True)
         count = float(len(page.values))
+        up = 0.0 if len(layout.refused) else 1.0
         now = np.full(len(synthetic) + len(vanished), start_ms, np.int64)
         # Of samples with equal series and time the first wins: ours, then the page's, then markers.
         rows = merge_rows(
-            np.concatenate((now[: len(synthetic)], times, now[len(synthetic) :])),
-            np.concatenate((synthetic, layout.refs, vanished)),
+            np.concatenate((now[: len(synthetic)], times[taken], now[len(synthetic) :])),
+            np.concatenate((synthetic, layout.refs[taken], vanished)),
             np.concatenate(
                 (
-                    (1.0, duration_s, count, count, float(added)),
-                    page.values,
+                    (up, duration_s, count, count, float(added)),
+                    page.values[taken],
                     np.full(len(vanished), STALE),
                 )
             ),
@@ -214,42 +225,59 @@ class ScrapeSession:
     def _laid_out(self, shape: Shape, reading: Reading) -> _Layout:
         """Raises ExpositionError for labels that no series may have, TooLarge for those over a limit."""
         old = self._layout
-        if old is not None and old.shape is shape:
+        if old is not None and old.shape is shape and not len(old.refused):
             return old
-        known = {} if old is None else dict(zip(old.shape.series, old.refs.tolist(), strict=True))
+        known = {} if old is None else _taken(old)
         fresh: dict[Labels, Labels] = {}
         for index, scraped in enumerate(shape.series):
             if scraped in known or scraped in fresh:
                 continue
             try:
-                fresh[scraped] = stamp(scraped, self._stamps, self._limits.labels)
+                fresh[scraped] = stamp(scraped, self._stamps, self._allowance.check_labels)
             except BadLabels as error:
                 raise ExpositionError(reading.line_of(index), str(error)) from None
             except TooLarge as error:
                 raise TooLarge(f"line {reading.line_of(index)}: {error}") from None
-        interned = self._writer.intern(self._clock, list(fresh.values()))
+        # Ours first: where there is little room, `up` is worth more than what it speaks of.
+        synthetic = self._synthetic_refs()
+        interned = self._intern(list(fresh.values()))
         known.update(zip(fresh, interned.tolist(), strict=True))
         refs = np.array([known[scraped] for scraped in shape.series], np.int64)
-        return _layout(shape, refs, self._synthetic_refs())
+        return _layout(shape, refs, synthetic)
 
     def _synthetic_refs(self) -> RefArray:
-        if not len(self._synthetic):
+        if not len(self._synthetic) or REFUSED in self._synthetic:
             names = [make_labels({METRIC_NAME: name, **self._stamps}) for name in SYNTHETIC]
-            self._synthetic = self._writer.intern(self._clock, names)
+            self._synthetic = self._intern(names)
         return self._synthetic
+
+    def _intern(self, series: Sequence[Labels]) -> RefArray:
+        """Refs; REFUSED for new series over the project's limit, or while it is over its rate."""
+        series_max = 0 if self._allowance.exhausted else self._allowance.series_max
+        return self._writer.intern(self._clock, series, series_max)
+
+    def _over_limit(self, layout: _Layout, reading: Reading) -> LimitExceeded | None:
+        """What to tell of a page whose new series were refused. It names the first by its line."""
+        if not len(layout.refused):
+            return None
+        self._allowance.refuse(ACTIVE_SERIES, len(layout.refused))
+        refusal = self._allowance.series_refusal(len(layout.refused))
+        line = reading.line_of(int(layout.refused[0]))
+        return LimitExceeded(f"line {line}: {refusal}", refusal.retry_after_s)
 
     def _write(self, draft: _Draft) -> tuple[int, Mapping[str, int], Future[None]]:
         """One append, and then the new state. What the store has forgotten is interned and written again."""
-        appended = self._writer.append(draft.rows)
+        rows = [only_taken(row) for row in draft.rows]
+        self._allowance.charge(sum(len(row.refs) for row in rows), collected=True)
+        appended = self._writer.append(rows)
         self._layout, self._series, self._tracked = draft.layout, draft.series, draft.tracked
         accepted, durable = appended.accepted, appended.durable
         rejections = list(appended.rejections)
-        rows = draft.rows
         for _ in range(_RETRIES_MAX):
             if not appended.forgotten:
                 break
             names = self._interned_again(appended.forgotten)
-            rows = [only_renamed(row, names) for row in rows]
+            rows = [only_taken(only_renamed(row, names)) for row in rows]
             appended = self._writer.append([row for row in rows if len(row.refs)])
             accepted += appended.accepted
             rejections.extend(appended.rejections)
@@ -270,15 +298,15 @@ class ScrapeSession:
                 self._layout.shape.series, self._layout.refs.tolist(), strict=True
             ):
                 if ref in lost and ref not in labels:
-                    labels[ref] = stamp(scraped, self._stamps, self._limits.labels)
-        interned = self._writer.intern(self._clock, list(labels.values()))
+                    labels[ref] = stamp(scraped, self._stamps, self._allowance.check_labels)
+        interned = self._intern(list(labels.values()))
         names = dict(zip(labels, interned.tolist(), strict=True))
         self._synthetic = renamed(self._synthetic, names)
         if self._layout is not None:
             refs = renamed(self._layout.refs, names)
             self._layout = _layout(self._layout.shape, refs, self._synthetic)
-        self._series = np.sort(renamed(self._series, names))
-        self._tracked = np.sort(renamed(self._tracked, names))
+        self._series = _sorted(renamed(self._series, names))
+        self._tracked = _sorted(renamed(self._tracked, names))
         return names
 
     def _count(self, accepted: int, refused: Mapping[str, int]) -> None:
@@ -296,7 +324,18 @@ def _as_fields(refused: Mapping[str, int]) -> dict[str, int]:
 def _layout(shape: Shape, refs: RefArray, synthetic: RefArray) -> _Layout:
     _, first = np.unique(refs, return_index=True)
     take = np.sort(first)
-    return _Layout(shape, refs, take[~np.isin(refs[take], synthetic)])
+    take = take[~np.isin(refs[take], synthetic) & (refs[take] != REFUSED)]
+    return _Layout(shape, refs, take, np.flatnonzero(refs == REFUSED))
+
+
+def _taken(layout: _Layout) -> dict[Labels, int]:
+    """Refs of the shape's series that the project had room for."""
+    pairs = zip(layout.shape.series, layout.refs.tolist(), strict=True)
+    return {labels: ref for labels, ref in pairs if ref != REFUSED}
+
+
+def _sorted(refs: RefArray) -> RefArray:
+    return np.sort(refs[refs != REFUSED])
 
 
 def _times(page: Page, start_ms: int) -> tuple[TimestampArray, NDArray[np.bool_]]:

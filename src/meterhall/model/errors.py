@@ -15,7 +15,8 @@
     ├── StoreError
     │   ├── StoreLocked             another process holds the data directory
     │   └── StoreUnavailable        cannot take writes now (disk full, I/O error); try again
-    ├── Overloaded                  a queue is full or a rate is exceeded; try again later
+    ├── Overloaded                  a queue is full; try again later
+    ├── LimitExceeded               a project is over one of its ceilings; other projects go on
     └── ConfigError                 a wrong setting; names file, key and what is allowed
 
 Broken invariants are assertions, never one of these. HTTP statuses are chosen at the edge, by table.
@@ -109,9 +110,17 @@ class StoreUnavailable(StoreError):
 
 
 class Overloaded(MeterhallError):
-    """A queue is full or a rate is exceeded. `retry_after_s` says when to try again."""
+    """A queue is full. `retry_after_s` says when to try again."""
 
     def __init__(self, reason: str, retry_after_s: int = 1) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
+class LimitExceeded(MeterhallError):
+    """A project is over one of its ceilings. `retry_after_s` says when that may have changed."""
+
+    def __init__(self, reason: str, retry_after_s: int) -> None:
         super().__init__(reason)
         self.retry_after_s = retry_after_s
 

@@ -14,6 +14,8 @@ RefArray = NDArray[np.int64]
 # Compare bits, never isnan: a NaN that an exporter sent is a value, a marker is the end of a series.
 STALE_BITS = 0x7FF0000000000002
 NAN_BITS = 0x7FF8000000000001
+# What `SampleWriter.intern` gives a series that the project has no room for.
+REFUSED = -1
 # A cell of a group's matrix that no sample ever filled. It never leaves the reader and the evaluator.
 ABSENT_BITS = 0x7FF0000000000003
 

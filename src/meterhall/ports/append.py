@@ -31,8 +31,13 @@ class Appended:
 class SampleWriter(Protocol):
     """One tenant's way in."""
 
-    def intern(self, clock: str, series: Sequence[Labels]) -> RefArray:
+    def intern(
+        self, clock: str, series: Sequence[Labels], series_max: int | None = None
+    ) -> RefArray:
         """A ref for each label set, made where new. Refs are never reused.
+
+        A new series that would be one more than `series_max` of the tenant's is not made; its ref is REFUSED,
+        and no row may hold it.
 
         `clock` names what the series arrive with (a target, or job and instance of a push); the store may
         lay series of one clock together. A series that exists keeps its ref whatever the clock.

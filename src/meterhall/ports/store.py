@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from meterhall.model.matcher import Matcher
 from meterhall.model.tenant import Tenant
 from meterhall.ports.append import SampleWriter
 from meterhall.ports.changes import Changes
@@ -38,6 +39,24 @@ class Store(Protocol):
     def changes(self, tenant: Tenant) -> Changes: ...
 
     def head_stats(self, tenant: Tenant, limit: int) -> HeadStats: ...
+
+    def active_series(self, tenant: Tenant) -> int:
+        """How many series the tenant has in memory; costs next to nothing."""
+        ...
+
+    def delete(
+        self, tenant: Tenant, matchers: Sequence[Matcher], start_ms: int, end_ms: int
+    ) -> None:
+        """Deletes samples, both ends included. On disk, and out of every later answer, when it returns.
+
+        What is appended afterwards stays, whatever its time. Raises StoreUnavailable, or LimitExceeded where too
+        many deletions of the tenant wait for their space; then nothing is gone.
+        """
+        ...
+
+    def clean(self, tenant: Tenant) -> None:
+        """Gives the space of the tenant's deleted samples back now. Raises StoreUnavailable."""
+        ...
 
     def close(self) -> None:
         """Waits for appends in hand, makes everything durable, releases the directory."""

@@ -1,7 +1,7 @@
 """Every metric that the service exposes about itself at /metrics, declared in this one file.
 
-Names carry their unit. No label ever holds an appkey, a project's own text, or anything of unbounded
-cardinality.
+Names carry their unit. No label ever holds an appkey or a project's own text, and none but `project`, an id that
+the control plane gives, is of unbounded cardinality.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -51,8 +51,31 @@ LATE_BYTES = Gauge(
     "meterhall_late_bytes", "Memory of late samples that wait for blocks.", registry=REGISTRY
 )
 BLOCKS = Gauge("meterhall_blocks", "Immutable blocks on disk.", registry=REGISTRY)
+TOMBSTONES = Gauge(
+    "meterhall_tombstones",
+    "Deletions whose samples are still in a block or in the log.",
+    registry=REGISTRY,
+)
 QUARANTINED = Counter(
     "meterhall_quarantined_pieces", "Damaged pieces of files set aside.", registry=REGISTRY
+)
+PROJECT_LIMIT = Gauge(
+    "meterhall_project_limit",
+    "A limit of a project; 0 is none.",
+    ["region", "project", "limit"],
+    registry=REGISTRY,
+)
+PROJECT_USAGE = Gauge(
+    "meterhall_project_usage",
+    "How much of a limit is used; of those on labels, the largest that was seen since the start.",
+    ["region", "project", "limit"],
+    registry=REGISTRY,
+)
+PROJECT_REFUSED = Gauge(
+    "meterhall_project_refused",
+    "Series (of samples_per_second: pushes) that a limit has refused since the start.",
+    ["region", "project", "limit"],
+    registry=REGISTRY,
 )
 AGENTS = Gauge("meterhall_agents", "Agents that have enrolled.", registry=REGISTRY)
 AGENTS_SILENT = Gauge(

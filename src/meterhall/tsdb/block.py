@@ -344,6 +344,13 @@ class TenantBlock:
     def _matching(self, matchers: Sequence[Matcher]) -> BlockTable:
         return self.table(np.asarray(match(self, matchers).to_array(), np.int64))
 
+    def living(self, living: tuple[BitMap, int, int]) -> "BlockSource":
+        """Series over a range, as `tombstones` gives them, as far as their clock reaches into it."""
+        numbers, start_ms, end_ms = living
+        reaching = self.alive(numbers, start_ms, end_ms)
+        table = self.table(np.asarray(reaching.to_array(), np.int64))
+        return BlockSource(self, table, start_ms, end_ms)
+
     def read(self, numbers: _Numbers, times: TimestampArray) -> ValueArray:
         """Values of series that share the clock `times`."""
         if len(numbers) == 1:

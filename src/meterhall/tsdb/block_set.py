@@ -5,7 +5,8 @@ gone. The manifest changes first, then the set, then files are removed.
 """
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -58,6 +59,12 @@ class BlockSet:
     def selections(self) -> ByteCache:
         """What selectors found lately, in blocks and elsewhere."""
         return self._caches.selections
+
+    @contextmanager
+    def numbers_held(self) -> Iterator[int]:
+        """The number of the next block. None is given out meanwhile: all that are being written are below it."""
+        with self._lock:
+            yield self._manifest.next_block
 
     def newest_ms(self) -> int:
         """No block holds a sample after this; NO_TIME where there is no block."""

@@ -20,6 +20,7 @@ from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.selection import StoredSelection
 from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.tombstones import EVER, Tombstones
 
 _log = structlog.get_logger()
 
@@ -41,11 +42,16 @@ def plan(blocks: Sequence[Block], settings: StoreSettings, mark_ms: int) -> list
 
 
 def merge_blocks(
-    blocks: Sequence[Block], into: BlockSet, disk: Disk, check: Callable[[], None]
+    blocks: Sequence[Block],
+    into: BlockSet,
+    tombstones: Tombstones,
+    disk: Disk,
+    check: Callable[[], None],
 ) -> int | None:
-    """Replaces blocks by one, or by none where they hold nothing; its number. Raises OSError.
+    """Replaces blocks by one without what is hidden, or by none where that is all; its number. Raises OSError.
 
-    None, and nothing replaced, where damage turned up; `plan` will leave out those blocks.
+    None, and nothing replaced, where damage turned up; `plan` will leave out those blocks. The number is given
+    out first: a deletion that comes while the block is written means it too.
     """
     span = Span(
         min(block.footer.span_start_ms for block in blocks),
@@ -55,9 +61,15 @@ def merge_blocks(
     try:
         with BlockWriter(path, span, disk, check) as writer:
             for tenant in _tenants(blocks):
+                erasure = tombstones.of(tenant)
                 parts = [part for block in blocks if (part := block.tenant(tenant)) is not None]
-                sources = [part.everything() for part in parts]
-                writer.tenant(tenant, StoredSelection(sources, span.start_ms, span.end_ms - 1))
+                sources = [
+                    part.living(each)
+                    for part in parts
+                    for each in erasure.living(part, part.every(), *EVER)
+                ]
+                if sources:
+                    writer.tenant(tenant, StoredSelection(sources, span.start_ms, span.end_ms - 1))
             made = writer.finish()
         if any(block.damaged for block in blocks):
             raise DamagedError("found while merging")

@@ -6,6 +6,7 @@ Errors are the operating system's (OSError); callers turn them into StoreUnavail
 
 import contextlib
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,6 +63,14 @@ class Disk:
     def rename(self, source: Path, target: Path) -> None:
         """Atomically gives a file its name; durable after sync_directory."""
         source.rename(target)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Gives a file a second name; durable after sync_directory."""
+        target.hardlink_to(source)
+
+    def remove_tree(self, path: Path) -> None:
+        """Removes a directory and all in it, as far as that can be done."""
+        shutil.rmtree(path, ignore_errors=True)
 
     def unlink(self, path: Path) -> None:
         """Removes a file that may be gone already."""

@@ -2,9 +2,11 @@
 
     DIR/LOCK                    flock of the one process that may use the directory
     DIR/MANIFEST                which blocks exist, and how far the log is in blocks
+    DIR/TOMBSTONES              what was deleted, or is past a project's retention, and still in blocks
     DIR/wal/00000001.wal        segments of the write-ahead log, numbered upward
     DIR/blocks/0000000001.block immutable blocks, numbered upward
     DIR/quarantine/             damaged pieces, for whoever wants to look at them
+    DIR/snapshots/NAME/         copies of the directory as it was at one moment, by hard links
     *.tmp                       written aside and not yet renamed; worthless after a crash
 
 No name holds anything that a user chose: tenants live inside files, not in paths.
@@ -14,11 +16,14 @@ from pathlib import Path
 
 LOCK = "LOCK"
 MANIFEST = "MANIFEST"
+TOMBSTONES = "TOMBSTONES"
 WAL_DIRECTORY = "wal"
 BLOCK_DIRECTORY = "blocks"
 QUARANTINE_DIRECTORY = "quarantine"
+SNAPSHOT_DIRECTORY = "snapshots"
 DIRECTORIES = (WAL_DIRECTORY, BLOCK_DIRECTORY, QUARANTINE_DIRECTORY)
 TEMPORARY_SUFFIX = ".tmp"
+_PARTIAL_SUFFIX = ".partial"
 _SEGMENT_SUFFIX = ".wal"
 _BLOCK_SUFFIX = ".block"
 
@@ -46,6 +51,16 @@ def block_paths(directory: Path) -> list[tuple[int, Path]]:
 def temporary_paths(directory: Path) -> list[Path]:
     """What a crash left half-written."""
     return sorted(directory.glob(f"**/*{TEMPORARY_SUFFIX}"))
+
+
+def partial(path: Path) -> Path:
+    """Where a snapshot is made before it gets its name."""
+    return path.with_name(path.name + _PARTIAL_SUFFIX)
+
+
+def partial_snapshots(directory: Path) -> list[Path]:
+    """Snapshots that a crash left unfinished."""
+    return sorted((directory / SNAPSHOT_DIRECTORY).glob(f"*{_PARTIAL_SUFFIX}"))
 
 
 def temporary(path: Path) -> Path:

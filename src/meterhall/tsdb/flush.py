@@ -13,6 +13,7 @@ error before 4 gives everything back.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import structlog
@@ -69,6 +70,8 @@ class Flush:
         self._settings = settings
         self._disk = disk
         self._check = check
+        # A deletion must not come between the samples that are shown and the blocks that get them.
+        self.lock = Lock()
 
     def run(self, heads: Callable[[], Sequence[TenantHead]], end_ms: int, next_group: int) -> int:
         """Returns how many samples were written. Raises OSError or StoreUnavailable.
@@ -76,7 +79,10 @@ class Flush:
         `next_group` is above the number of every group that there is. A flush never ends before an
         earlier one did: the mark would claim late samples between the two.
         """
-        end_ms = max(end_ms, self._blocks.mark.time_ms)
+        with self.lock:
+            return self._run(heads, max(end_ms, self._blocks.mark.time_ms), next_group)
+
+    def _run(self, heads: Callable[[], Sequence[TenantHead]], end_ms: int, next_group: int) -> int:
         segment = self._log.rotate()
         frozen: list[Frozen] = []
         written: list[int] = []

@@ -172,6 +172,14 @@ class Group:
         slots[np.asarray(columns, np.int64)] = [slot_of_series[number] for number in series]
         self._slot_of_column = slots
 
+    def emptied(self) -> "Group":
+        """A group with the same columns, slots and series, and no sample."""
+        empty = Group(self.number, self.clock, self._settings)
+        empty.add(self._series.tolist())
+        empty._slot_of_column = self._slot_of_column
+        empty._frozen_ms, empty._published_ms = self._frozen_ms, self._published_ms
+        return empty
+
     def slots(self, columns: Slots) -> Slots:
         """Where columns lie now; -1 where their series was dropped or never was."""
         if len(columns) and int(columns.max()) >= self.columns:

@@ -16,8 +16,7 @@ A ref is a group's number and a column in it. Groups' numbers are never used twi
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +28,11 @@ from meterhall.model.samples import (
     ABSENT_BITS,
     OUT_OF_BOUNDS,
     OUT_OF_ORDER,
+    REFUSED,
     TOO_FAR_AHEAD,
     RefArray,
     Rejection,
     Row,
-    TimestampArray,
     ValueArray,
 )
 from meterhall.ports.series import NewestSample
@@ -42,6 +41,7 @@ from meterhall.tsdb.changes import Changes
 from meterhall.tsdb.group import Group
 from meterhall.tsdb.head_reading import HeadSource
 from meterhall.tsdb.index import HeadIndex
+from meterhall.tsdb.judging import Batch, Past
 from meterhall.tsdb.matching import match, match_few, values_among
 from meterhall.tsdb.merging import runs
 from meterhall.tsdb.owner import Owner
@@ -54,41 +54,9 @@ from meterhall.tsdb.wal_format import Definition, GroupRow, SealedRows
 
 _COLUMN_BITS = 24
 _COLUMN_MASK = (1 << _COLUMN_BITS) - 1
+# So many columns without a series are nothing to worry about: 64 KB.
+_DEAD_COLUMNS = 16_384
 _ANY_AGE_MS = 2**62
-
-
-class Past(Protocol):
-    """What the head asks of a tenant's blocks."""
-
-    def newest_ms(self) -> int:
-        """No block has a sample of the tenant after this; NO_TIME where there is none at all."""
-        ...
-
-    def last_times(self, series: Sequence[Labels], since_ms: int) -> TimestampArray:
-        """Each series' newest sample in blocks, where that is at or after `since_ms`.
-
-        Elsewhere any time before `since_ms`, or NO_TIME.
-        """
-        ...
-
-    def values_at(self, series: Sequence[Labels], time_ms: int) -> ValueArray:
-        """Each series' value at one instant, ABSENT where there is none."""
-        ...
-
-
-@dataclass(slots=True)
-class Batch:
-    """What became of one append: verdicts, and the rows that the log must hold.
-
-    `window_ms` is how far behind its series' newest sample a late one may be.
-    """
-
-    window_ms: int
-    accepted: int = 0
-    rejections: list[Rejection] = field(default_factory=list)
-    forgotten: list[int] = field(default_factory=list)
-    rows: list[GroupRow] = field(default_factory=list)
-    late_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,6 +85,7 @@ class TenantHead:
         self.index = HeadIndex()
         self.groups: dict[int, Group] = {}
         self.changes = Changes()
+        self.retention_ms = settings.retention_ms
         self._settings = settings
         self._past = past
         self._next_group = next_group
@@ -130,16 +99,19 @@ class TenantHead:
         numbers = [self.index.find(labels) for labels in series]
         return None if None in numbers else self._refs[np.asarray(numbers, np.int64)]
 
-    def intern(self, clock: str, series: Sequence[Labels]) -> tuple[RefArray, Definition | None]:
+    def intern(
+        self, clock: str, series: Sequence[Labels], series_max: int | None = None
+    ) -> tuple[RefArray, Definition | None]:
         """Refs of the series, and what the log must define for those that are new."""
         numbers: list[int] = []
         fresh: list[int] = []
+        room = len(series) if series_max is None else max(0, series_max - len(self.index))
         for labels in series:
             number = self.index.find(labels)
-            if number is None:
+            if number is None and len(fresh) < room:
                 number = self.index.add(labels)
                 fresh.append(number)
-            numbers.append(number)
+            numbers.append(REFUSED if number is None else number)
         definition = None
         if fresh:
             group = self._group(clock, len(fresh))
@@ -148,7 +120,10 @@ class TenantHead:
             self._set_refs(fresh, group.number, columns)
             labels_of = self.index.labels(fresh)
             definition = Definition(self.tenant, group.number, clock, columns, labels_of)
-        return self._refs[np.asarray(numbers, np.int64)], definition
+        places = np.asarray(numbers, np.int64)
+        refs = np.full(len(places), REFUSED, np.int64)
+        refs[places >= 0] = self._refs[places[places >= 0]]
+        return refs, definition
 
     def append(self, rows: Sequence[Row], now_ms: int, *, any_age: bool = False) -> Batch:
         """Judges and stores rows, in their order; with `any_age` the window does not bind."""
@@ -158,7 +133,7 @@ class TenantHead:
         for row in rows:
             reason = self._out_of_range(row.time_ms, now_ms)
             if reason is not None:
-                _reject_all(batch, row, reason)
+                batch.reject(row, reason)
                 continue
             for number, columns, values in _split(row):
                 group = self.groups.get(number)
@@ -231,7 +206,7 @@ class TenantHead:
         return all(known)
 
     def forget_empty(self) -> None:
-        """Drops series without samples, after replay."""
+        """Drops series without samples, after replay or a deletion."""
         for group in list(self.groups.values()):
             group.learn_last()
             self._drop(group, group.idle_slots(NO_TIME + 1))
@@ -255,6 +230,14 @@ class TenantHead:
         for number, slots in zip(table.groups, table.slots, strict=True):
             found |= BitMap(self.groups[number].series[slots].astype(np.uint32))
         return values_among(self.index, name, found, self.index.labels)
+
+    def matching(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int
+    ) -> Iterator[tuple[Group, Slots]]:
+        """Slots, group by group, whose series pass and may have samples in the range."""
+        table = self._recent(matchers, start_ms, end_ms)
+        for number, slots in zip(table.groups, table.slots, strict=True):
+            yield self.groups[number], slots
 
     def _recent(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> HeadTable:
         """Series that pass and whose group and own newest sample reach into the range."""
@@ -327,6 +310,12 @@ class TenantHead:
         """Forgets series whose samples are all in blocks, and groups without series."""
         for group in list(self.groups.values()):
             self._drop(group, group.idle_slots(before_ms))
+
+    def exchange(self, group: Group) -> None:
+        """Puts a group in the place of the one with its number."""
+        if self._group_of_clock.get(group.clock) is self.groups[group.number]:
+            self._group_of_clock[group.clock] = group
+        self.groups[group.number] = group
 
     def _append(
         self, batch: Batch, group: Group, time_ms: int, columns: Slots, values: ValueArray
@@ -418,7 +407,7 @@ class TenantHead:
     def _out_of_range(self, time_ms: int, now_ms: int) -> str | None:
         if time_ms > now_ms + self._settings.ahead_ms_max:
             return TOO_FAR_AHEAD
-        if time_ms < now_ms - self._settings.retention_ms:
+        if time_ms < max(now_ms - self.retention_ms, self._past.before_ms()):
             return OUT_OF_BOUNDS
         return None
 
@@ -434,7 +423,7 @@ class TenantHead:
     def _group(self, clock: str, fresh: int) -> Group:
         """The clock's group, or a new one where it has no room for more columns."""
         group = self._group_of_clock.get(clock)
-        if group is None or group.columns + fresh > _COLUMN_MASK:
+        if group is None or not _has_room(group, fresh):
             group = Group(self._next_group(), clock, self._settings)
             self.groups[group.number] = self._group_of_clock[clock] = group
         return group
@@ -459,6 +448,15 @@ class TenantHead:
             refs[: len(self._refs)] = self._refs
             self._refs = refs
         self._refs[np.asarray(numbers)] = (group << _COLUMN_BITS) | np.asarray(columns, np.int64)
+
+
+def _has_room(group: Group, fresh: int) -> bool:
+    """Whether new columns go into the group: numbers are left, and most of those given out still live.
+
+    Numbers are never used twice, so series that come and go would make a group's table grow for ever.
+    """
+    dead = group.columns - group.width
+    return group.columns + fresh <= _COLUMN_MASK and dead <= max(_DEAD_COLUMNS, 4 * group.width)
 
 
 def _recent(group: Group, slots: Slots, start_ms: int, end_ms: int) -> NDArray[np.bool_]:
@@ -487,10 +485,3 @@ def _group_row(number: int, time_ms: int, columns: Slots, values: ValueArray) ->
     if int(columns[-1]) - first == count_ - 1 and (np.diff(columns) == 1).all():
         return GroupRow(number, time_ms, first, None, values)
     return GroupRow(number, time_ms, 0, columns.astype(np.uint32), values)
-
-
-def _reject_all(batch: Batch, row: Row, reason: str) -> None:
-    batch.rejections.extend(
-        Rejection(ref, row.time_ms, value, reason)
-        for ref, value in zip(row.refs.tolist(), row.values.tolist(), strict=True)
-    )

@@ -4,12 +4,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from pyroaring import BitMap
 
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
 from meterhall.ports.series import NewestSample
-from meterhall.tsdb.block import Block, BlockSource, TenantBlock
+from meterhall.tsdb.block import Block, TenantBlock
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.cache import NotAtHand
 from meterhall.tsdb.matching import Postings, match, values_among
@@ -17,11 +19,11 @@ from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.selection import StoredSelection
 from meterhall.tsdb.series_table import SeriesTable, Union, table_bytes, united
 from meterhall.tsdb.stacking import Source
+from meterhall.tsdb.tombstones import EVER, Erasure, Living, Tombstones
 from meterhall.tsdb.wal import NO_TIME
 
 # `newest` asks no more blocks than this; usually one or two are in the range.
 _BLOCKS_MAX = 4
-_EVER = (NO_TIME + 1, -NO_TIME - 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +32,22 @@ class History:
 
     tenant: Owner
     blocks: BlockSet
+    tombstones: Tombstones
 
     def newest_ms(self) -> int:
         """No block has a sample of the tenant after this. A bound: any tenant's newest will do."""
         return self.blocks.newest_ms()
+
+    def before_ms(self) -> int:
+        """No sample before it is ever seen again."""
+        return self._erasure.before_ms
 
     def last_times(self, series: Sequence[Labels], since_ms: int) -> TimestampArray:
         """Each series' newest sample in blocks, where that is at or after `since_ms`.
 
         Newest blocks first: a series that was found is not looked for in blocks that end before.
         """
+        erasure = self._erasure
         newest = np.full(len(series), NO_TIME)
         waiting = np.arange(len(series))
         for block in sorted(self.blocks.blocks, key=_newest, reverse=True):
@@ -48,16 +56,17 @@ class History:
                 break
             here = block.tenant(self.tenant)
             if here is not None:
-                found = _last_times(here, [series[row] for row in waiting.tolist()])
+                wanted = [series[row] for row in waiting.tolist()]
+                found = _last_times(here, erasure, wanted)
                 newest[waiting] = np.maximum(newest[waiting], found)
         return newest
 
     def values_at(self, series: Sequence[Labels], time_ms: int) -> ValueArray:
         """Each series' value at one instant."""
         values = np.full(len(series), ABSENT)
-        for here in self._parts(time_ms, time_ms):
+        for here, erasure in self._parts(time_ms, time_ms):
             if here.has_instant(time_ms):
-                numbers = np.array([here.find(labels) for labels in series], np.int64)
+                numbers = _numbers(here, erasure, series, time_ms)
                 known = np.flatnonzero(numbers >= 0)
                 found = here.values_at(numbers[known], time_ms)
                 present = found.view(np.uint64) != ABSENT_BITS
@@ -65,9 +74,13 @@ class History:
         return values
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Iterator[Source]:
-        """One source for each block that may hold samples of the range."""
-        for here in self._parts(start_ms, end_ms):
-            yield here.select(matchers, start_ms, end_ms)
+        """Sources of each block that may hold samples of the range."""
+        for here, erasure in self._parts(start_ms, end_ms):
+            if not erasure.touches(here.block):
+                yield here.select(matchers, start_ms, end_ms)
+                continue
+            for each in erasure.living(here, match(here, matchers), start_ms, end_ms):
+                yield here.living(each)
 
     def united(self, tables: Sequence[SeriesTable]) -> Union:
         """The union of tables, made once for as long as these are the same."""
@@ -84,10 +97,14 @@ class History:
     def newest(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
     ) -> list[NewestSample]:
-        """Newest samples block by block: a series may be there several times. Raises NotAtHand."""
+        """Newest samples block by block: a series may be there several times. Raises NotAtHand.
+
+        Not at hand is also a block of which something is hidden.
+        """
         found: list[NewestSample] = []
+        erasure = self._erasure
         blocks = [block for block in self.blocks.blocks if block.overlaps(start_ms, end_ms)]
-        if len(blocks) > _BLOCKS_MAX:
+        if len(blocks) > _BLOCKS_MAX or any(map(erasure.touches, blocks)):
             raise NotAtHand
         for block in blocks:
             here = block.tenant_at_hand(self.tenant)
@@ -99,31 +116,87 @@ class History:
         self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int
     ) -> Iterator[Collection[str]]:
         """Values of a label in the series that `select` finds, block by block."""
-        for here in self._parts(start_ms, end_ms):
-            numbers = here.alive(match(here, matchers), start_ms, end_ms)
+        for here, erasure in self._parts(start_ms, end_ms):
+            numbers = _alive(here, erasure.living(here, match(here, matchers), start_ms, end_ms))
             yield values_among(here, name, numbers, here.all_labels)
 
     def indexes(self, start_ms: int, end_ms: int) -> Iterator[Postings]:
         """The tenant's index in each block that may hold samples of the range."""
-        yield from self._parts(start_ms, end_ms)
+        for here, erasure in self._parts(start_ms, end_ms):
+            if erasure.touches(here.block):
+                yield _Survivors(here, erasure, (start_ms, end_ms))
+            else:
+                yield here
 
-    def _parts(self, start_ms: int, end_ms: int) -> Iterator[TenantBlock]:
+    @property
+    def _erasure(self) -> Erasure:
+        """What is hidden. Take it before the blocks: it is forgotten once they are written without it."""
+        return self.tombstones.of(self.tenant)
+
+    def _parts(self, start_ms: int, end_ms: int) -> Iterator[tuple[TenantBlock, Erasure]]:
+        erasure = self._erasure
         for block in self.blocks.blocks:
             if block.overlaps(start_ms, end_ms):
                 here = block.tenant(self.tenant)
                 if here is not None:
-                    yield here
+                    yield here, erasure
+
+
+class _Survivors:
+    """Implements `matching.Postings` over those series of a block of which something may be seen."""
+
+    def __init__(self, here: TenantBlock, erasure: Erasure, within: tuple[int, int]) -> None:
+        self._here = here
+        self._numbers = _alive(here, erasure.living(here, here.every(), *within))
+
+    def every(self) -> BitMap:
+        """All of them."""
+        return self._numbers
+
+    def names(self) -> Collection[str]:
+        """Their label names."""
+        labels = self._here.all_labels(self._numbers)
+        return {name for pairs in labels for name, _ in pairs}
+
+    def values(self, name: str) -> Collection[str]:
+        """Their values of a label."""
+        return values_among(self._here, name, self._numbers, self._here.all_labels)
+
+    def series(self, name: str, value: str) -> BitMap | None:
+        """Those that carry the pair."""
+        found = self._here.series(name, value)
+        return None if found is None else found & self._numbers
+
+
+def _numbers(
+    here: TenantBlock, erasure: Erasure, series: Sequence[Labels], time_ms: int
+) -> NDArray[np.int64]:
+    """Each series' number in a block, or -1 where it has none that may be seen at the time."""
+    numbers = np.array([here.find(labels) for labels in series], np.int64)
+    if erasure.touches(here.block):
+        there = BitMap(numbers[numbers >= 0].astype(np.uint32))
+        seen = _alive(here, erasure.living(here, there, time_ms, time_ms))
+        numbers[~np.isin(numbers, np.asarray(seen.to_array(), np.int64))] = -1
+    return numbers
+
+
+def _alive(here: TenantBlock, living: Iterator[Living]) -> BitMap:
+    """Series whose clock reaches into a range in which they may be seen."""
+    found = BitMap()
+    for numbers, start_ms, end_ms in living:
+        found |= here.alive(numbers, start_ms, end_ms)
+    return found
 
 
 def _newest(block: Block) -> int:
     return block.footer.newest_ms
 
 
-def _last_times(here: TenantBlock, series: Sequence[Labels]) -> TimestampArray:
+def _last_times(here: TenantBlock, erasure: Erasure, series: Sequence[Labels]) -> TimestampArray:
     """Each series' newest sample in one block, NO_TIME where there is none."""
     newest = np.full(len(series), NO_TIME)
-    source, rows = _known(here, series, *_EVER)
-    selection = StoredSelection([source], *_EVER)
+    sources, rows = _known(here, erasure, series, EVER)
+    selection = StoredSelection(sources, *EVER)
     for group in selection.groups():
         present = group.values.view(np.uint64) != ABSENT_BITS
         targets = [rows[selection.labels[row]] for row in group.rows.tolist()]
@@ -132,15 +205,14 @@ def _last_times(here: TenantBlock, series: Sequence[Labels]) -> TimestampArray:
 
 
 def _known(
-    here: TenantBlock, series: Sequence[Labels], start_ms: int, end_ms: int
-) -> tuple[Source, dict[Labels, int]]:
-    """The series that a block has, as a source, and where each stands in `series`."""
-    numbers = []
+    here: TenantBlock, erasure: Erasure, series: Sequence[Labels], within: tuple[int, int]
+) -> tuple[list[Source], dict[Labels, int]]:
+    """The series that a block has and that may be seen, and where each stands in `series`."""
+    numbers = BitMap()
     rows: dict[Labels, int] = {}
     for row, labels in enumerate(series):
         number = here.find(labels)
         if number >= 0:
-            numbers.append(number)
+            numbers.add(number)
             rows[labels] = row
-    table = here.table(np.asarray(numbers, np.int64))
-    return BlockSource(here, table, start_ms, end_ms), rows
+    return [here.living(each) for each in erasure.living(here, numbers, *within)], rows

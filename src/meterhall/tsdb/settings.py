@@ -11,6 +11,7 @@ _DAY_MS = 24 * _HOUR_MS
 class StoreSettings:
     """What an operator may tune.
 
+    `retention_bytes` is the size of all blocks together, 0 for no limit.
     `block_span_ms` is the length of a fresh block, `merged_span_ms` that of a merged one and a
     multiple of it. `head_samples_max` starts a flush of what is flushable before its time;
     `late_bytes_max` does so for late samples alone, and twice of it makes back-fill wait.
@@ -19,6 +20,7 @@ class StoreSettings:
     """
 
     retention_ms: int = 365 * _DAY_MS
+    retention_bytes: int = 0
     out_of_order_window_ms: int = 2 * _HOUR_MS
     ahead_ms_max: int = 10 * _MINUTE_MS
     block_span_ms: int = 2 * _HOUR_MS

@@ -5,16 +5,20 @@ select → head first, then blocks → merged by clock
 background → flush the head to blocks, merge blocks, drop what is past retention, truncate the log
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from meterhall.model.errors import StoreUnavailable
 from meterhall.model.labels import Labels
+from meterhall.model.matcher import Matcher
 from meterhall.model.samples import RefArray, Row
 from meterhall.model.tenant import Tenant
 from meterhall.ports.append import Appended
 from meterhall.ports.clock import Clock
+from meterhall.ports.retention import RetentionSource
 from meterhall.ports.store import HeadStats
 from meterhall.tsdb import filenames
 from meterhall.tsdb.backlog import Backlog
@@ -28,8 +32,10 @@ from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.reader import TenantReader
 from meterhall.tsdb.replay import replay
 from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.snapshot import link_snapshot, snapshot_name
 from meterhall.tsdb.statistics import head_stats
 from meterhall.tsdb.tenants import TenantTable
+from meterhall.tsdb.tombstones import Tombstones
 from meterhall.tsdb.upkeep import Upkeep
 from meterhall.tsdb.wal import Log
 from meterhall.tsdb.wal_format import Kind, definition_frames, encode_samples, frame
@@ -44,7 +50,9 @@ class TenantWriter:
     clock: Clock
     backlog: Backlog
 
-    def intern(self, clock: str, series: Sequence[Labels]) -> RefArray:
+    def intern(
+        self, clock: str, series: Sequence[Labels], series_max: int | None = None
+    ) -> RefArray:
         """A ref for each label set. Raises StoreUnavailable when the log cannot take new ones."""
         with self.head.lock:
             known = self.head.refs(series)
@@ -52,7 +60,7 @@ class TenantWriter:
             return known
         self.log.check()
         with self.head.lock:
-            refs, definition = self.head.intern(clock, series)
+            refs, definition = self.head.intern(clock, series, series_max)
             if definition is not None:
                 self.log.submit(definition_frames(definition))
         return refs
@@ -78,10 +86,18 @@ class EmbeddedStore:
     """
 
     def __init__(
-        self, directory: Path, settings: StoreSettings, clock: Clock, disk: Disk | None = None
+        self,
+        directory: Path,
+        settings: StoreSettings,
+        clock: Clock,
+        disk: Disk | None = None,
+        *,
+        awaits_rules: bool = False,
     ) -> None:
+        """With `awaits_rules` nothing is dropped for its age before `retain` was called."""
         self._directory = directory
         self._settings = settings
+        self._awaits_rules = awaits_rules
         self._clock = clock
         self._disk = disk or Disk()
         self._closed = False
@@ -96,7 +112,7 @@ class EmbeddedStore:
     def reader(self, tenant: Tenant) -> TenantReader:
         """Raises BadInput for a tenant that the control plane cannot have issued."""
         head = self._head(tenant)
-        return TenantReader(head, History(head.tenant, self._blocks))
+        return TenantReader(head, History(head.tenant, self._blocks, self._tombstones))
 
     def writer(self, tenant: Tenant) -> TenantWriter:
         """Raises BadInput for a tenant that the control plane cannot have issued."""
@@ -109,6 +125,51 @@ class EmbeddedStore:
     def head_stats(self, tenant: Tenant, limit: int) -> HeadStats:
         """Counts over the tenant's recent series."""
         return head_stats(self._head(tenant), limit)
+
+    def active_series(self, tenant: Tenant) -> int:
+        """How many series the tenant has in memory: those with a recent sample."""
+        return len(self._head(tenant).index)
+
+    def delete(
+        self, tenant: Tenant, matchers: Sequence[Matcher], start_ms: int, end_ms: int
+    ) -> None:
+        """Deletes samples, both ends included. On disk, and out of every later answer, when it returns.
+
+        What is appended afterwards stays, whatever its time. Raises StoreUnavailable: then nothing is gone.
+        """
+        with _as_unavailable():
+            self._upkeep.delete(self._head(tenant), matchers, start_ms, end_ms)
+
+    def retain(self, source: RetentionSource) -> None:
+        """Follows the retentions of projects, and their deletion, from now on."""
+        self._upkeep.retain(source)
+
+    def clean(self, tenant: Tenant) -> None:
+        """Gives the space of the tenant's deleted samples back now; upkeep would by and by."""
+        with _as_unavailable():
+            self._upkeep.clean(Owner(tenant.region, tenant.project))
+
+    def snapshot(self, *, skip_head: bool = False) -> str:
+        """Links the store as it is now into `snapshots/`, and returns the name. Raises StoreUnavailable.
+
+        With `skip_head` only what is in blocks.
+        """
+        name = snapshot_name(self._clock.now_ms())
+
+        def link(segment: int) -> Path:
+            before = 0 if skip_head else segment
+            return link_snapshot(self._directory, name, before, self._blocks, self._disk)
+
+        with _as_unavailable():
+            try:
+                return self._upkeep.exclusively(link).name
+            except OSError:
+                self._remove_partial_snapshots()
+                raise
+
+    def _remove_partial_snapshots(self) -> None:
+        for path in filenames.partial_snapshots(self._directory):
+            self._disk.remove_tree(path)
 
     def close(self) -> None:
         """Waits for appends in hand, makes everything durable, releases the directory."""
@@ -136,8 +197,10 @@ class EmbeddedStore:
     def _open(self) -> None:
         for path in filenames.temporary_paths(self._directory):
             self._disk.remove(path)
+        self._remove_partial_snapshots()
         self._blocks = BlockSet(self._directory, self._settings, self._disk)
-        self._tenants = TenantTable(self._settings, self._blocks)
+        self._tombstones = Tombstones(self._directory, self._disk)
+        self._tenants = TenantTable(self._settings, self._blocks, self._tombstones)
         replayed = replay(self._directory, self._disk)
         self._tenants.restore(replayed)
         self._wal = Log(
@@ -147,5 +210,17 @@ class EmbeddedStore:
             replayed.segments,
             self._blocks.mark.segment,
         )
-        self._upkeep = Upkeep(self._wal, self._blocks, self._settings, self._disk, self._clock)
+        self._upkeep = Upkeep(
+            self._wal, self._blocks, self._settings, self._tombstones, self._disk, self._clock
+        )
+        if self._awaits_rules:
+            self._upkeep.retain(None)
         self._upkeep.start(self._tenants)
+
+
+@contextmanager
+def _as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(f"the disk refuses: {error.strerror}") from error

@@ -4,25 +4,32 @@ Errors of the disk are logged and tried again at the next turn; appends and quer
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import structlog
 
 from meterhall.model.errors import StoreUnavailable
+from meterhall.model.matcher import Matcher
 from meterhall.ports.clock import Clock
+from meterhall.ports.retention import RetentionSource
 from meterhall.telemetry.metrics import HEAD_SERIES
 from meterhall.tsdb.backlog import Backlog
+from meterhall.tsdb.block import Block
 from meterhall.tsdb.block_format import DamagedError
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.changes import ALL_TIME
 from meterhall.tsdb.checkpoint import Checkpoint
 from meterhall.tsdb.compact import merge_blocks, plan
+from meterhall.tsdb.deletion import Deletion
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.flush import Flush, flush_before
 from meterhall.tsdb.head import TenantHead
-from meterhall.tsdb.retention import drop_expired
+from meterhall.tsdb.owner import Owner
+from meterhall.tsdb.retention import Retainer, entry_of, unknown_rules
 from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.tombstones import EVER, Tombstones, remains
 from meterhall.tsdb.wal import Log
 
 _log = structlog.get_logger()
@@ -39,6 +46,10 @@ class Tenants(Protocol):
         """Every tenant's head."""
         ...
 
+    def head(self, tenant: Owner) -> TenantHead:
+        """One tenant's head."""
+        ...
+
     def next_group(self) -> int:
         """A group number that was never used."""
         ...
@@ -52,16 +63,22 @@ class Upkeep:
         log: Log,
         blocks: BlockSet,
         settings: StoreSettings,
+        tombstones: Tombstones,
         disk: Disk,
         clock: Clock,
     ) -> None:
         self._log = log
         self._blocks = blocks
         self._settings = settings
+        self._tombstones = tombstones
         self.backlog = Backlog(settings.late_bytes_max)
         self._clock = clock
         self._disk = disk
         self._flush = Flush(log, blocks, settings, disk, self._check)
+        self.retainer = Retainer(blocks, tombstones, settings)
+        self._source: RetentionSource | None = None
+        self._dropped: set[Owner] = set()
+        self._deletion = Deletion(log, blocks, tombstones, self._flush.lock)
         self._checkpoint = Checkpoint(log, settings, disk, self._check)
         self._stopping = threading.Event()
         self._turning = threading.Lock()
@@ -88,15 +105,22 @@ class Upkeep:
         """
         with self._turning:
             # First what gives space back, for the rest may need it.
-            if drop_expired(self._blocks, self._clock.now_ms() - self._settings.retention_ms):
-                for head in tenants.heads():
+            self._drop_departed(tenants)
+            moved = self.retainer.apply(self._clock.now_ms())
+            for head in tenants.heads():
+                head.retention_ms = self.retainer.retention_ms(head.tenant)
+                if moved:
                     head.changes.note(ALL_TIME)
             HEAD_SERIES.set(sum(len(head.index) for head in tenants.heads()))
             self._flush_what_is_due(tenants)
             while blocks := plan(self._blocks.blocks, self._settings, self._blocks.mark.time_ms):
-                merge_blocks(blocks, self._blocks, self._disk, self._check)
+                self._rewrite(blocks)
                 # A merge takes its time, and late samples may have piled up meanwhile.
                 self._flush_what_is_due(tenants)
+            self._give_space_back(1)
+            hiding = self.retainer.to_rewrite()
+            if hiding is not None:
+                self._rewrite([hiding])
             if self._checkpoint.is_due():
                 self._checkpoint.run(tenants.heads)
 
@@ -110,6 +134,61 @@ class Upkeep:
         samples = self._flush.run(tenants.heads, end_ms, tenants.next_group())
         self._checkpoint.run(tenants.heads)
         return samples
+
+    def delete(
+        self, head: TenantHead, matchers: Sequence[Matcher], start_ms: int, end_ms: int
+    ) -> None:
+        """Deletes samples of one tenant; durable and out of sight when it returns."""
+        self._deletion.check_room(head.tenant)
+        self._deletion.run(head, matchers, start_ms, end_ms)
+
+    def retain(self, source: RetentionSource | None) -> None:
+        """Follows the retentions of projects, and their deletion; None drops nothing until there is a source."""
+        self._source = source
+        self.retainer.rules = unknown_rules if source is None else source.retentions
+
+    def exclusively(self, work: Callable[[int], Path]) -> Path:
+        """Does `work` while no file is dropped or made, and no sample deleted; it is told a log segment.
+
+        What was appended before is on disk in segments below it. Raises OSError, StoreUnavailable.
+        """
+        with self._turning, self._flush.lock:
+            return work(self._log.rotate())
+
+    def clean(self, owner: Owner) -> None:
+        """Writes every block anew that holds deleted samples of the owner. Raises OSError, StoreUnavailable."""
+        with self._turning:
+            try:
+                self._give_space_back(None, owner)
+            except _Stopped:
+                raise StoreUnavailable("the store is closing") from None
+
+    def _drop_departed(self, tenants: Tenants) -> None:
+        """Deletes all that deleted projects have left behind, once."""
+        departed = self._source.departed() if self._source is not None else ()
+        for owner in {Owner(*whose) for whose in departed} - self._dropped:
+            head = tenants.head(owner)
+            if head.groups or any(entry_of(block, owner) for block in self._blocks.blocks):
+                self._deletion.run(head, (), *EVER)
+                _log.info("project.dropped", region=owner.region, project=owner.project)
+            self._dropped.add(owner)
+
+    def _give_space_back(self, blocks_max: int | None, owner: Owner | None = None) -> None:
+        """Writes blocks anew that hold deleted samples; forgets deletions of which nothing is left."""
+        for tombstone in self._tombstones.pending:
+            if owner not in (None, tombstone.owner):
+                continue
+            holding = [block for block in self._blocks.blocks if remains(tombstone, block)]
+            # What is damaged is never written anew; its tombstone stays as long as it does.
+            sound = [block for block in holding if not block.damaged]
+            for block in sound[:blocks_max]:
+                if self._rewrite([block]) is not None and blocks_max:
+                    return
+            if not holding and tombstone.segment <= self._log.oldest:
+                self._tombstones.remove([tombstone])
+
+    def _rewrite(self, blocks: Sequence[Block]) -> int | None:
+        return merge_blocks(blocks, self._blocks, self._tombstones, self._disk, self._check)
 
     def _flush_what_is_due(self, tenants: Tenants) -> None:
         end_ms = flush_before(tenants.heads(), self._settings)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from meterhall.tsdb import filenames
+from meterhall.tsdb import filenames, tombstones
 from meterhall.tsdb.block_format import (
     FOOTER_BYTES,
     HEADER,
@@ -56,6 +56,10 @@ def verify(directory: Path) -> Verified:
     faults: list[Fault] = []
     paths: list[Path] = []
     manifest = _manifest(directory, disk, faults)
+    erased = directory / filenames.TOMBSTONES
+    if erased.exists():
+        paths.append(erased)
+        faults += _guarded(erased, _tombstone_faults(disk, erased))
     segments = filenames.segment_paths(directory)
     for number, path in segments:
         paths.append(path)
@@ -90,6 +94,15 @@ def _guarded(path: Path, found: Iterator[Fault]) -> list[Fault]:
     except OSError as error:
         faults.append(Fault(path.name, 0, f"cannot be read: {error.strerror}"))
     return faults
+
+
+def _tombstone_faults(disk: Disk, path: Path) -> Iterator[Fault]:
+    data = disk.read(path)
+    found = tombstones.decode(data)
+    if found is None:
+        yield Fault(path.name, 0, "both copies are damaged")
+    elif data != tombstones.encode(found):
+        yield Fault(path.name, 0, "a copy is damaged")
 
 
 def _segment_faults(disk: Disk, path: Path, number: int, newest: bool) -> Iterator[Fault]:

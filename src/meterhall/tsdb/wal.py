@@ -139,6 +139,12 @@ class Log:
         with self._changed:
             return self._open.segment.number
 
+    @property
+    def oldest(self) -> int:
+        """The number of the oldest segment that is there."""
+        with self._changed:
+            return self._old[0].number if self._old else self._open.segment.number
+
     def reserve(self) -> int:
         """Like `rotate`, and leaves a number free below the new segment; returns that number."""
         batch = self._queue((), new_segment=True, reserve=True)

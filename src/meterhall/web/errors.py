@@ -14,6 +14,7 @@ from starlette.types import Scope
 from meterhall.model.errors import (
     BadInput,
     Forbidden,
+    LimitExceeded,
     MeterhallError,
     Overloaded,
     QueryCanceled,
@@ -74,6 +75,7 @@ _TABLE: tuple[tuple[type[MeterhallError], int, str], ...] = (
     (StoreUnavailable, 503, "unavailable"),
     (StoreError, 500, "internal"),
     (Overloaded, 503, "unavailable"),
+    (LimitExceeded, 429, "too_many_requests"),
 )
 
 
@@ -89,7 +91,7 @@ def failure_of(error: MeterhallError) -> Failure:
 
 def _retry_after_s(error: MeterhallError) -> int | None:
     """Seconds after which the same request may succeed; None where it is not a matter of time."""
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | LimitExceeded):
         return error.retry_after_s
     return 1 if isinstance(error, StoreUnavailable) else None
 

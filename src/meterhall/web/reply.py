@@ -50,12 +50,16 @@ def accepts_gzip(headers: Iterable[Header]) -> bool:
 
 
 def json_reply(
-    answer: bytes | Iterator[bytes], gzip: bool, check: Callable[[], None] = lambda: None
+    answer: bytes | Iterator[bytes] | None,
+    gzip: bool,
+    check: Callable[[], None] = lambda: None,
 ) -> Reply:
-    """A 200 with a JSON body; the work of making and compressing it is done here and in `rest`.
+    """A 200 with a JSON body, 204 without an answer; making and compressing it is done here and in `rest`.
 
     Raises what `check` raises, which is called after each piece that is made here.
     """
+    if answer is None:
+        return Reply(204, [])
     if isinstance(answer, bytes):
         return packed(200, [JSON], answer, gzip)
     pieces, size = [], 0

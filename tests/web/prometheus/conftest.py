@@ -19,6 +19,7 @@ from meterhall.control.database import sqlite_url
 from meterhall.control.keys import KeyDraft
 from meterhall.control.plane import Control, open_control_plane
 from meterhall.control.settings import ControlSettings
+from meterhall.ingest.allowance import Allowances
 from meterhall.ingest.limits import PushLimits
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.push import PushReceiver
@@ -120,12 +121,14 @@ def _server_factory(directory: Path) -> Iterator[Serve]:
             sqlite_url(folder / "control.db"), ControlSettings(regions=REGIONS), clock
         )
         catalog = MetadataCatalog()
+        allowances = Allowances(control.limits, clock)
         backend = Backend(
             store,
             Engine(EngineOptions()),
             catalog,
-            PushReceiver(store.writer, catalog, PushLimits()),
+            PushReceiver(store.writer, catalog, PushLimits(), allowances),
             clock,
+            allowances,
             settings or PrometheusSettings(region_hosts={"jp.example": "jp"}),
         )
         api = PrometheusApi(backend, control.access)

@@ -24,9 +24,15 @@ PATHS = [*sorted(ENDPOINTS), "/prometheus/api/v1/label/job/values"]
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
+def method_and_scope(path):
+    """A method that the path takes, and the scope that it asks for."""
+    endpoint = ENDPOINTS.get(path, ENDPOINTS[QUERY])
+    return endpoint.methods[0], endpoint.scope
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_no_endpoint_answers_without_a_key(served, path):
-    method = "POST" if path.endswith("/write") else "GET"
+    method, _ = method_and_scope(path)
     for headers in ({}, {"X-TC-APP-KEY": ""}, {"X-TC-APP-KEY": "nope"}, {"Authorization": "x"}):
         answer = served.call(method, path + "?appkey=" + served.keys["a"], None, headers, key=None)
         status, error_type, _ = answer.error
@@ -37,7 +43,7 @@ def test_no_endpoint_answers_without_a_key(served, path):
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_scope_is_needed(served, path):
-    method, needed = ("POST", "write") if path.endswith("/write") else ("GET", "query")
+    method, needed = method_and_scope(path)
     for scope in {"query", "write", "manage"} - {needed}:
         status, error_type, text = served.call(method, path, key=f"a:{scope}").error
         assert (status, error_type) == (403, "forbidden")
@@ -169,7 +175,7 @@ def test_gzip_only_where_it_is_asked_for_by_name(served, accepted, is_gzip):
         assert json.loads(gzip.decompress(answer.body) if is_gzip else answer.body)["status"]
 
 
-@pytest.mark.parametrize("path", ["/prometheus/x", "/prometheus/api/v2/query", f"{QUERY}/", "/prometheus/api/v1/status/flags", "/prometheus/api/v1/status/config", "/prometheus/api/v1/label//values", "/prometheus/api/v1/admin/tsdb/delete_series", "/prometheus/federate"])  # fmt: skip
+@pytest.mark.parametrize("path", ["/prometheus/x", "/prometheus/api/v2/query", f"{QUERY}/", "/prometheus/api/v1/status/flags", "/prometheus/api/v1/status/config", "/prometheus/api/v1/label//values", "/prometheus/api/v1/admin/tsdb/snapshot", "/prometheus/federate"])  # fmt: skip
 def test_unknown_paths_are_404_in_json(served, path):
     assert served.call("GET", path).error[:2] == (404, "not_found")
     assert served.call("POST", path, b"x" * 100_000).error[:2] == (404, "not_found")
@@ -358,6 +364,8 @@ def test_status_pages(served):
     tsdb = served.get("status/tsdb", limit=1).data
     assert tsdb["headStats"]["numSeries"] == 12
     assert tsdb["seriesCountByMetricName"] == [{"name": "special", "value": 7}]
+    assert tsdb["limits"]["active_series"] == {"limit": 0, "used": 12, "refused": 0}
+    assert tsdb["limits"]["label_value_bytes"]["limit"] == 4096
 
 
 def test_stats_where_they_are_asked_for(served):

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from starlette.types import Receive, Scope, Send
 
 from meterhall.model.errors import BadInput, MeterhallError
+from meterhall.model.tenant import Scope as KeyScope
 from meterhall.ports.access import Access
 from meterhall.telemetry.metrics import QUERIES
 from meterhall.web.auth import authenticate, require_scope
 from meterhall.web.body import BodyReader, discard
 from meterhall.web.errors import ClientGone, Failure, Refused, answered, failure_of
-from meterhall.web.prometheus import expressions, queries, series, status
+from meterhall.web.prometheus import admin, expressions, queries, series, status
 from meterhall.web.prometheus.call import Answer, Backend, Call
 from meterhall.web.prometheus.quick import QuickQueries
 from meterhall.web.prometheus.runner import Runner, Ticket
@@ -43,14 +44,16 @@ Handler = Callable[[Backend, Call], Answer]
 
 _READ: tuple[str, ...] = ("GET",)
 _READ_OR_FORM = ("GET", "POST")
+_CHANGE = ("POST", "PUT")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What answers a path, and by which methods besides OPTIONS."""
+    """What answers a path, by which methods besides OPTIONS, and for keys of which scope."""
 
     methods: tuple[str, ...]
     handler: Handler
+    scope: KeyScope = "query"
 
     @property
     def allow(self) -> bytes:
@@ -63,7 +66,7 @@ def _no_handler(backend: Backend, call: Call) -> Answer:
 
 
 _LABEL_VALUES = Endpoint(_READ_OR_FORM, series.label_values)
-_WRITE_ENDPOINT = Endpoint(("POST",), _no_handler)
+_WRITE_ENDPOINT = Endpoint(("POST",), _no_handler, "write")
 ENDPOINTS: Mapping[str, Endpoint] = {
     f"{_API}query": Endpoint(_READ_OR_FORM, queries.query),
     f"{_API}query_range": Endpoint(_READ_OR_FORM, queries.query_range),
@@ -82,6 +85,8 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     f"{_API}status/buildinfo": Endpoint(_READ_OR_FORM, status.buildinfo),
     f"{_API}status/runtimeinfo": Endpoint(_READ, status.runtimeinfo),
     f"{_API}status/tsdb": Endpoint(_READ, status.tsdb),
+    f"{_API}admin/tsdb/delete_series": Endpoint(_CHANGE, admin.delete_series, "manage"),
+    f"{_API}admin/tsdb/clean_tombstones": Endpoint(_CHANGE, admin.clean_tombstones, "manage"),
     _WRITE: _WRITE_ENDPOINT,
 }
 
@@ -149,12 +154,12 @@ class PrometheusApi:
         headers: Headers = scope["headers"]
         principal = authenticate(headers, self._access)
         is_push = endpoint is _WRITE_ENDPOINT
-        require_scope(principal, "write" if is_push else "query")
+        require_scope(principal, endpoint.scope)
         tenant = self._access.tenant(principal, self._region(headers))
         call = Call(tenant, scope["query_string"], headers, label_name=label_name)
         if is_push:
             return await write(self._backend, call, self._bodies, self._pushes, receive)
-        if method == "POST":
+        if method != "GET":
             _check_encoding(headers)
             call.body = await self._bodies.read(
                 headers, receive, self._backend.settings.form_bytes_max
@@ -263,7 +268,7 @@ async def _failed(error: MeterhallError, scope: Scope, receive: Receive) -> Repl
     reply = _refusal(failure_of(error), scope["headers"])
     if isinstance(error, _MethodNotAllowed):
         reply.headers.append((b"allow", error.allow))
-    unread = scope["method"] == "POST" and reply.status in _BEFORE_THE_BODY
+    unread = scope["method"] in _CHANGE and reply.status in _BEFORE_THE_BODY
     if reply.status in _BODY_CUT_OFF or (unread and not await discard(receive)):
         reply.headers.append(CLOSE)
     return reply

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from meterhall.ingest.allowance import Allowances
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.push import PushReceiver
 from meterhall.model.errors import BadInput
@@ -78,6 +79,7 @@ class Backend:
     catalog: MetadataCatalog
     pushes: PushReceiver
     clock: Clock
+    allowances: Allowances
     settings: PrometheusSettings = field(default_factory=PrometheusSettings)
     targets: TargetSource | None = None
     started_ms: int = 0
@@ -100,8 +102,8 @@ class Backend:
 
 _parse_cached = functools.lru_cache(_CACHED_EXPRESSIONS)(parse_expr)
 
-# What a handler returns: the body, whole or in pieces.
-Answer = bytes | Iterator[bytes]
+# What a handler returns: the body, whole or in pieces, or None for 204.
+Answer = bytes | Iterator[bytes] | None
 
 
 @dataclass(slots=True)

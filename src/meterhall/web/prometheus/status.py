@@ -61,7 +61,7 @@ def runtimeinfo(backend: Backend, call: Call) -> Answer:
 
 
 def tsdb(backend: Backend, call: Call) -> Answer:
-    """Cardinality of the tenant's recent series."""
+    """Cardinality of the tenant's recent series, and what it uses of each limit (a member of our own)."""
     limit = _LIMIT_DEFAULT
     text = call.form.first("limit")
     if text:
@@ -91,7 +91,11 @@ def tsdb(backend: Backend, call: Call) -> Answer:
         member: [{"name": name, "value": value} for name, value in entries[:limit]]
         for member, entries in top.items()
     }
-    return encode_data({"headStats": head, **lists})
+    limits = {
+        usage.name: {"limit": usage.limit, "used": usage.used, "refused": usage.refused}
+        for usage in backend.allowances.of(call.tenant).usage(stats.series)
+    }
+    return encode_data({"headStats": head, **lists, "limits": limits})
 
 
 def targets(backend: Backend, call: Call) -> Answer:

@@ -1,7 +1,7 @@
 """The remote-write receiver (contract 6.1, 6.2): version 1.0, acknowledged when it is on disk.
 
 A sender drops what a 4xx refuses and sends again what a 5xx or 429 does, so the two must not be mixed up:
-samples that can never be taken are 400, a disk that is full is 503 with Retry-After. Version 2.0 is 415 and
+samples that can never be taken are 400, a project over its limits is 429 and a disk that is full 503, both with Retry-After. Version 2.0 is 415 and
 none of its headers is ever sent. Errors are plain text here, as senders log them.
 """
 
@@ -51,7 +51,11 @@ def _outcome(received: Received) -> Reply:
     if not received.reasons:
         return Reply(204, [])
     text = "\n".join(received.reasons[:_REASONS_MAX])
-    return _text(400, text)
+    if received.over_limit is None:
+        return _text(400, text)
+    reply = _text(failure_of(received.over_limit).status, text)
+    reply.headers.append((b"retry-after", b"%d" % received.over_limit.retry_after_s))
+    return reply
 
 
 def _refusal(error: MeterhallError) -> Reply:
