@@ -45,6 +45,7 @@ $(VENV)/.run-stamp: requirements/run.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes -r requirements/run.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	-$(BIN)/python -m meterhall.compiled
 	touch $@
 
 $(VENV)/.test-stamp: $(VENV)/.run-stamp requirements/test.txt

@@ -60,7 +60,7 @@ class Bench:
         wanted, programs = self._options.systems.split(","), self._programs
         found: list[scrape.Maker] = []
         if "meterhall" in wanted:
-            found.append(lambda work, targets: Meterhall(work, "1s" if targets else "1h"))
+            found.append(lambda work, targets: Meterhall(work, "1s" if targets else "8760h"))
         if programs and "prometheus" in wanted:
             found.append(lambda work, targets: peers.Prometheus(work, programs, targets))
         if programs and "victoriametrics" in wanted:

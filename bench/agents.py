@@ -93,14 +93,22 @@ class Connection:
     async def call(
         self, method: str, path: str, key: str, body: bytes = b"", headers: str = ""
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body."""
-        if self._streams is None:
-            self._streams = await asyncio.open_connection(HOST, self._port)
-        reader, writer = self._streams
+        """Status, headers and body. A connection that the service closed for being idle is opened anew."""
         head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nX-TC-APP-KEY: {key}\r\n{headers}"
         if method == "POST":
             head += f"Content-Length: {len(body)}\r\n"
-        writer.write(head.encode() + b"\r\n" + body)
+        request = head.encode() + b"\r\n" + body
+        try:
+            return await self._exchange(request)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.close()
+            return await self._exchange(request)
+
+    async def _exchange(self, request: bytes) -> tuple[int, dict[str, str], bytes]:
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(HOST, self._port)
+        reader, writer = self._streams
+        writer.write(request)
         status_line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         told = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         answer = await reader.readexactly(int(told.get("content-length", "0")))

@@ -27,7 +27,7 @@ class Meterhall(System):
     prefix = "/prometheus"
     write_path = "/prometheus/api/v1/write"
 
-    def __init__(self, work: Path, interval: str = "1h") -> None:
+    def __init__(self, work: Path, interval: str = "8760h") -> None:
         super().__init__(work)
         self._interval = interval
         self._admin_port = free_port()

@@ -215,6 +215,22 @@ def test_a_store_that_is_not_available(it):
     assert it.push(one({"__name__": "a"})).accepted == 1
 
 
+def test_repeated_bodies_survive_that_the_store_forgets(it):
+    names = [{"__name__": f"m{place}", "job": "j"} for place in range(4)]
+    keys = [tuple(sorted(labels.items())) for labels in names]
+    for step in range(8):
+        if step == 4:
+            it.writers[A].forget(keys[1])
+        if step == 5:
+            # Another body with the same series has interned it again already.
+            it.writers[A].forget(keys[2])
+            it.push(one(names[2], NOW - 1))
+        got = it.push(*(one(labels, NOW + step, 1.0 + step) for labels in names))
+        assert (got.accepted, got.rejected, got.reasons) == (4, 0, [])
+    for key in keys:
+        assert {NOW + step: 1.0 + step for step in range(8)}.items() <= it.stored()[key].items()
+
+
 def test_series_that_the_store_forgot_are_interned_again(it):
     a, b = {"__name__": "a"}, {"__name__": "b"}
     it.push(one(a), one(b))
@@ -244,7 +260,7 @@ def test_the_cache_is_bounded():
     for round_ in range(5):
         got = it.push(*(one({"__name__": f"m{i}"}, NOW + round_) for i in range(5)))
         assert got.accepted == 5
-    assert sum(len(refs) for refs in it.receiver._refs.values()) <= 3
+    assert sum(len(memory.refs) for memory in it.receiver._memories.values()) <= 3
     assert all(len(samples) == 5 for samples in it.stored().values())
 
 

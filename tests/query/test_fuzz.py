@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from bench.promql_answers import difference, in_process, unpacked
 from tests.query.memory import MemoryReader, Series
+from tests.query.ways import ARRAYS, MACHINE, evaluated_by
 
 from meterhall.model.labels import make_labels
 from meterhall.query.engine import Engine, EngineOptions
@@ -40,14 +41,17 @@ def recording():
     return series, [unpacked(json.loads(answer)) for answer in answers]
 
 
-@pytest.mark.parametrize("shared", [False, True], ids=["a clock each", "one clock"])
-def test_answers_as_prometheus_did(recording, shared):
+@pytest.mark.parametrize(
+    ("shared", "way"), [(False, ARRAYS), (True, ARRAYS), (False, MACHINE), (True, MACHINE)]
+)
+def test_answers_as_prometheus_did(recording, shared, way):
     series, answers = recording
     reader = MemoryReader(series, shared=shared)
     assert len({query for query, _, _ in answers}) >= 480
-    wrong = {
-        (query, grid): found
-        for query, grid, theirs in answers
-        if (found := difference(theirs, in_process(ENGINE, reader, query, grid)))
-    }
+    with evaluated_by(way):
+        wrong = {
+            (query, grid): found
+            for query, grid, theirs in answers
+            if (found := difference(theirs, in_process(ENGINE, reader, query, grid)))
+        }
     assert wrong == {}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from tests.query.memory import MemoryReader, MonotonicClock, Series
+from tests.query.ways import WAYS, evaluated_by
 
 from meterhall.model.samples import STALE
 from meterhall.promql.parser import parse_expr
@@ -53,23 +54,45 @@ def answer(data: list[Series], query: str, step_ms: int, *, shared: bool):
     return engine.range(reader, parse_expr(query), query, 0, 660_000, step_ms, budget).value
 
 
+def masks(*grids):
+    """Where each has points."""
+    return [
+        np.ones(grid.values.shape, bool) if grid.present is None else grid.present for grid in grids
+    ]
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("query", QUERIES)
 @pytest.mark.parametrize(("holes", "stale"), [(0, 0), (0.1, 0), (0, 0.1), (0.2, 0.2)])
 # Of twenty seconds, the ranges are multiples.
 @pytest.mark.parametrize("step_ms", [17_000, 20_000])
-def test_layouts_agree(query, holes, stale, step_ms):
+def test_layouts_agree(query, holes, stale, step_ms, way):
     data = series(holes, stale)
-    together, apart = (answer(data, query, step_ms, shared=shared) for shared in (True, False))
+    with evaluated_by(way):
+        together, apart = (answer(data, query, step_ms, shared=shared) for shared in (True, False))
     assert together.labels == apart.labels
     assert together.labels
-    masks = [
-        np.ones(grid.values.shape, bool) if grid.present is None else grid.present
-        for grid in (together, apart)
-    ]
-    np.testing.assert_array_equal(masks[0], masks[1])
+    here, there = masks(together, apart)
+    np.testing.assert_array_equal(here, there)
     # Means in a group may come from running sums and else from single ones: the last bit may differ.
     np.testing.assert_allclose(
-        together.values[masks[0]], apart.values[masks[0]], rtol=1e-15 if "avg" in query else 0
+        together.values[here], apart.values[here], rtol=1e-15 if "avg" in query else 0
+    )
+
+
+@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize(("holes", "stale"), [(0, 0), (0.1, 0.1)])
+def test_ways_agree(query, holes, stale):
+    data, answers = series(holes, stale), []
+    for way in WAYS:
+        with evaluated_by(way):
+            answers.append(answer(data, query, 17_000, shared=True))
+    arrays, machine = answers
+    assert arrays.labels == machine.labels
+    here, there = masks(arrays, machine)
+    np.testing.assert_array_equal(here, there)
+    np.testing.assert_allclose(
+        machine.values[here], arrays.values[here], rtol=1e-15 if "avg" in query else 0
     )
 
 

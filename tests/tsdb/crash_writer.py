@@ -32,6 +32,7 @@ def open_busy(directory, **changes):
             "block_span_ms": 500,
             "merged_span_ms": 2000,
             "log_segment_bytes": 20_000,
+            "log_checkpoint_bytes": 10_000,
             "maintain_interval_s": 0.005,
             "ahead_ms_max": 2**50,
         }

@@ -21,12 +21,13 @@ def test_who_steps_over_the_line_calls_once():
         backlog.add(count)
         assert backlog.due.is_set() == called
         backlog.due.clear()
-        backlog.check()
+        backlog.check(lambda: True)
     backlog.add(1)
     with pytest.raises(StoreUnavailable):
-        backlog.check()
+        backlog.check(lambda: True)
+    backlog.check(lambda: False)
     backlog.measured(99)
-    backlog.check()
+    backlog.check(lambda: True)
     backlog.add(1)
     assert backlog.due.is_set()
 
@@ -57,6 +58,8 @@ def test_back_fill_waits_while_blocks_cannot_be_written(tmp_path):
     assert store._upkeep.backlog._bytes < 2 * LATE_MAX + 500
     scrapes(store, BASE + 2 * DAY, BASE + 2 * DAY + SPAN)
     append(store.writer(TENANT), series("m", i="0"), (BASE + 2 * DAY - 7, 1.0))
+    newer = (BASE + 2 * DAY + 2 * SPAN, 1.0)
+    append(store.writer(TENANT), series("m", i="1"), newer, newer, any_age=True)
     disk.full = False
     store.maintain()
     more, refused = back_fill(store, BASE + 2, 10)

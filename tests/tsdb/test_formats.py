@@ -61,7 +61,12 @@ def read_segment(data):
         length, check, kind = place.take("III")
         payload = place.bytes(length)
         assert zlib.crc32(struct.pack("<II", length, kind) + payload) == check
-        (read_definition if kind == 1 else read_samples)(Bytes(payload), columns, found)
+        if kind == 4:
+            assert not payload
+        else:
+            payload = zlib.decompress(payload) if kind == 5 else payload
+            read = {1: read_definition, 2: read_samples, 3: read_sealed, 5: read_definition}[kind]
+            read(Bytes(payload), columns, found)
     return found
 
 
@@ -88,6 +93,28 @@ def read_samples(place, columns, found):
         for column, bits in zip(where, place.many("Q", count), strict=True):
             tenant, labels = columns[group, column]
             found.setdefault(tenant, {}).setdefault(labels, {})[time] = bits
+    assert place.at == len(place.data)
+
+
+def read_sealed(place, columns, found):
+    group, row_count, column_count, page_count, time_bytes, column_bytes = place.take("qIIIII")
+    sizes = place.many("I", page_count)
+    times, numbers = (
+        standalone.simple_decompress(bytes(place.bytes(size))).tolist()
+        for size in (time_bytes, column_bytes)
+    )
+    assert (len(times), len(numbers)) == (row_count, column_count)
+    waiting = iter(numbers)
+    for number, size in enumerate(sizes):
+        width = min(32, column_count - 32 * number)
+        bits = iter(read_page(place.bytes(size), [row_count] * width))
+        for _ in range(width):
+            column = next(waiting)
+            cells = dict(zip(times, bits, strict=False))
+            cells = {time: cell for time, cell in cells.items() if cell != ABSENT_BITS}
+            if column >= 0 and cells:
+                tenant, labels = columns[group, column]
+                found.setdefault(tenant, {}).setdefault(labels, {}).update(cells)
     assert place.at == len(place.data)
 
 
@@ -196,6 +223,14 @@ def test_the_log(tmp_path):
     store, expected = fill(tmp_path)
     store.close()
     assert read_segment((tmp_path / "wal" / "00000001.wal").read_bytes()) == expected
+
+
+def test_a_checkpoint(tmp_path):
+    store, expected = fill(tmp_path)
+    store.flush(0)
+    store.close()
+    (path,) = (tmp_path / "wal").iterdir()
+    assert read_segment(path.read_bytes()) == expected
 
 
 def test_a_block_and_the_manifest(tmp_path):

@@ -111,6 +111,7 @@ def open_busy(directory, disk=None):
         block_span_ms=SPAN,
         merged_span_ms=4 * SPAN,
         log_segment_bytes=2000,
+        log_checkpoint_bytes=1500,
         out_of_order_window_ms=1000,
     )
 

@@ -8,6 +8,7 @@ import pytest
 from tests.tsdb.stores import NOW, TENANT, StandingClock, append, dump, open_store, series
 
 from meterhall.model.samples import Row
+from meterhall.model.tenant import Tenant
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.filenames import block_paths, segment_paths, temporary_paths
 
@@ -193,6 +194,46 @@ def test_a_damaged_block_holds_up_neither_merging_nor_retention(tmp_path, what, 
     store.maintain()
     assert bad.path.name not in {path.name for _, path in block_paths(tmp_path)}
     assert min(dump(store)[series("m", i="0")]) == BASE + DAY
+    store.close()
+
+
+class HookedDisk(Disk):
+    """Calls something once, when the first block is about to be written."""
+
+    def __init__(self):
+        self.hook = None
+
+    def create(self, path):
+        if self.hook is not None and ".block" in path.name:
+            hook, self.hook = self.hook, None
+            hook()
+        return super().create(path)
+
+
+@pytest.mark.parametrize("who", [TENANT, Tenant("kr", "born")])
+@pytest.mark.parametrize(("clock", "name"), [("c", "m"), ("c", "new"), ("born", "new")])
+def test_what_is_born_during_a_flush_survives_it(tmp_path, who, clock, name):
+    disk = HookedDisk()
+    store = opened(tmp_path, disk)
+    scrapes(store, BASE, BASE + 3 * SPAN)
+    labels = series(name, i="0")
+    times = [BASE + 7, BASE + SPAN + 7]
+
+    def born():
+        said = append(
+            store.writer(who), labels, *((time, 5.0) for time in times), clock=clock, any_age=True
+        )
+        assert said.accepted
+
+    disk.hook = born
+    store.maintain()
+    assert disk.hook is None
+    for _ in range(2):
+        assert set(times) <= set(dump(store, who)[labels])
+        store.close()
+        store = opened(tmp_path)
+        assert set(times) <= set(dump(store, who)[labels])
+        store.flush(BASE + 4 * SPAN)
     store.close()
 
 

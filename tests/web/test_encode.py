@@ -1,13 +1,13 @@
-"""The fast encoder against a slow, obvious one, and Prometheus' own spellings from the contract."""
+"""Whole answers against a slow, obvious encoder."""
 
 import json
-from decimal import Decimal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from tests.web.spellings import reference_points
 
 from meterhall.query.result import (
     GridResult,
@@ -20,133 +20,25 @@ from meterhall.web import encode
 from meterhall.web.encode import Notes
 
 
-def reference_value(value: float) -> str:
-    """By Decimal: the exact digits of the shortest repr, laid out by Prometheus' rule."""
-    if value != value:
-        return "NaN"
-    if value in (float("inf"), float("-inf")):
-        return "+Inf" if value > 0 else "-Inf"
-    if value == 0:
-        return "-0" if str(value).startswith("-") else "0"
-    exact = Decimal(repr(value)).normalize()
-    if Decimal("1e-6") <= abs(exact) < Decimal("1e21"):
-        return format(exact, "f")
-    sign, digits, _ = exact.as_tuple()
-    mantissa = "".join(map(str, digits))
-    mantissa = mantissa[0] + ("." + mantissa[1:] if len(mantissa) > 1 else "")
-    exponent = exact.adjusted()
-    return f"{'-' * sign}{mantissa}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
-
-
-def reference_time(time_ms: int) -> str:
-    text = format(Decimal(time_ms) / 1000, ".3f")
-    return text.removesuffix(".000")
-
-
-def reference_points(times, values) -> str:
-    points = (
-        f'[{reference_time(t)},"{reference_value(v)}"]' for t, v in zip(times, values, strict=True)
-    )
-    return "[" + ",".join(points) + "]"
-
-
 def encoded(value) -> str:
     return b"".join(encode.encode_value(value)).decode()
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.1, "0.1"),
-        (1.234e-07, "1.234e-07"),
-        (1e-06, "0.000001"),
-        (9.99e-07, "9.99e-07"),
-        (1e21, "1e+21"),
-        (1e20, "100000000000000000000"),
-        (123456789012345680000.0, "123456789012345680000"),
-        (1e16, "10000000000000000"),
-        (0.00001, "0.00001"),
-        (1.5e-5, "0.000015"),
-        (2.0, "2"),
-        (10.05, "10.05"),
-        (0.0, "0"),
-        (-0.0, "-0"),
-        (-1e-7, "-1e-07"),
-        (float("nan"), "NaN"),
-        (float("inf"), "+Inf"),
-        (float("-inf"), "-Inf"),
-        (5e-324, "5e-324"),
-        (1.7976931348623157e308, "1.7976931348623157e+308"),
-        (9007199254740993.0, "9007199254740992"),
-    ],
-)
-def test_a_value_is_spelled_as_prometheus_does(value, text):
-    assert encode.spell_value(value) == text
-    assert encode.spell_values(np.array([value, 0.5])) == [text.encode(), b"0.5"]
-    assert encode.spell_values(np.array([value])) == [text.encode()]
+def test_scalars_and_strings_have_loose_times():
+    assert encoded(ScalarResult(500, 1e21)) == '[0.5,"1000000000000000000000"]'
+    assert encoded(StringResult(4000, 'h"i')) == '[4,"h\\"i"]'
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (1e21, "1000000000000000000000"),
-        (1e-9, "0.000000001"),
-        (2.5, "2.5"),
-        (-0.0, "-0"),
-        (float("inf"), "+Inf"),
-    ],
-)
-def test_a_scalar_never_has_an_exponent(value, text):
-    assert encode.spell_scalar(value) == text
-
-
-@pytest.mark.parametrize(
-    ("time_ms", "sample", "scalar"),
-    [
-        (4000, "4", "4"),
-        (500, "0.500", "0.5"),
-        (1795445635413, "1795445635.413", "1795445635.413"),
-        (-3599000, "-3599", "-3599"),
-        (-500, "-0.500", "-0.5"),
-        (0, "0", "0"),
-        (100000, "100", "100"),
-        (1, "0.001", "0.001"),
-        (10, "0.010", "0.01"),
-    ],
-)
-def test_times_of_samples_have_three_decimals_or_none(time_ms, sample, scalar):
-    assert encode.spell_seconds(time_ms) == sample.encode()
-    assert encoded(ScalarResult(time_ms, 2.0)) == f'[{scalar},"2"]'
-    assert encoded(StringResult(time_ms, 'h"i')) == f'[{scalar},"h\\"i"]'
-    vector = VectorResult(time_ms, [()], np.array([1.0]))
-    assert encoded(vector) == f'[{{"metric":{{}},"value":[{sample},"1"]}}]'
-
-
-any_bits = arrays(np.uint64, st.integers(1, 40), elements=st.integers(0, 2**64 - 1))
-plain = arrays(np.float64, st.integers(1, 40), elements=st.floats(width=64))
-whole = arrays(np.int64, st.integers(1, 40), elements=st.integers(-(2**54), 2**54))
-
-
-@given(
-    st.one_of(
-        any_bits.map(lambda bits: bits.view(np.float64)),
-        plain,
-        whole.map(lambda ints: ints.astype(np.float64)),
-    )
-)
-@settings(max_examples=400, deadline=None)
-def test_any_float_is_spelled_as_the_reference_does(values):
-    assert encode.spell_values(values) == [reference_value(v).encode() for v in values.tolist()]
-
-
-def test_random_bit_patterns_by_the_thousand():
-    bits = np.random.default_rng(7).integers(0, 2**64, 100_000, np.uint64, endpoint=False)
-    values = bits.view(np.float64)
-    assert encode.spell_values(values) == [reference_value(v).encode() for v in values.tolist()]
-    # Most bit patterns have far-off exponents; these lie around the two thresholds.
-    near = np.random.default_rng(8).uniform(-30, 30, 50_000)
-    values = np.sign(near) * 10.0 ** np.abs(near)
-    assert encode.spell_values(values) == [reference_value(v).encode() for v in values.tolist()]
+@pytest.mark.parametrize("time_ms", [4000, 500, -500])
+@pytest.mark.parametrize("count", [1, 3, encode._SHORT_VECTOR + 1])
+def test_a_vector_is_a_list_of_single_points(time_ms, count):
+    values = np.arange(count) * 1.5
+    labels = [(("i", str(i)),) for i in range(count)]
+    entries = [
+        f'{{"metric":{{"i":"{i}"}},"value":{reference_points([time_ms], [value])[1:-1]}}}'
+        for i, value in enumerate(values.tolist())
+    ]
+    assert encoded(VectorResult(time_ms, labels, values)) == "[" + ",".join(entries) + "]"
 
 
 @st.composite
@@ -203,12 +95,21 @@ def test_an_empty_vector_is_a_list():
 
 
 def test_a_large_vector_comes_in_pieces():
-    count = encode.POINTS_PER_PIECE + 5
+    count = encode.SERIES_PER_PIECE + 5
     labels = [(("i", str(i)),) for i in range(count)]
     pieces = list(encode.encode_value(VectorResult(1000, labels, np.arange(count, dtype=float))))
     assert len(pieces) == 3
     parsed = json.loads(b"".join(pieces))
     assert parsed[-1] == {"metric": {"i": str(count - 1)}, "value": [1, str(count - 1)]}
+
+
+@pytest.mark.parametrize("count", [0, 1, encode.SERIES_PER_PIECE, 2 * encode.SERIES_PER_PIECE + 1])
+def test_label_sets_come_in_pieces(count):
+    found = [(("__name__", "m"), ("i", f'{n}"')) for n in range(count)]
+    pieces = list(encode.encode_series(found, Notes(["w"])))
+    assert len(pieces) == -(-count // encode.SERIES_PER_PIECE) + 1
+    expected = {"status": "success", "data": [dict(each) for each in found], "warnings": ["w"]}
+    assert json.loads(b"".join(pieces)) == expected
 
 
 def test_annotations_stand_beside_data_and_are_capped():

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from heapq import merge
 
+import structlog
 from starlette.types import ASGIApp
 
 from meterhall.app.agent_wiring import create_agent_backend, create_fleet
@@ -20,6 +21,7 @@ from meterhall.collect.fetch import FetchSettings
 from meterhall.collect.fleet import Fleet
 from meterhall.collect.hostmetrics.machine import HostMetrics
 from meterhall.collect.targetloop import TargetState, by_job_and_instance
+from meterhall.compiled.loading import LOADER
 from meterhall.control.plane import Control
 from meterhall.ingest.limits import PushLimits, ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
@@ -40,6 +42,8 @@ from meterhall.web.guide.app import create_guide
 from meterhall.web.prometheus.api import PrometheusApi
 from meterhall.web.prometheus.call import ActiveTarget, Backend, PrometheusSettings
 from meterhall.web.prometheus.runner import RunnerSettings
+
+_LOG = structlog.get_logger()
 
 _GUIDE_THREADS = 4
 
@@ -64,6 +68,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
     Raises StoreLocked where another process serves this directory, ConfigError on a wrong setting.
     """
     clock = SystemClock()
+    LOADER.report = _without_kernels
     with ExitStack() as stack:
         store = _store(settings, clock)
         stack.callback(store.close)
@@ -96,6 +101,10 @@ def open_service(settings: Settings) -> Iterator[Service]:
         public = create_app(guide, prometheus, agent, secrets.token_hex(4))
         admin = create_admin(REGISTRY)
         yield Service(settings, store, control, collector, fleet, public, admin)
+
+
+def _without_kernels(reason: str) -> None:
+    _LOG.warning("kernels.absent", reason=reason)
 
 
 def _store(settings: Settings, clock: SystemClock) -> EmbeddedStore:

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from meterhall.ingest.limits import PushLimits
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.outcome import both, done, refused_by_kind
-from meterhall.ingest.rows import merge_rows, only_renamed
+from meterhall.ingest.rows import merge_rows, only_renamed, renamed
 from meterhall.ingest.stamp import check_size
 from meterhall.model.errors import BadInput
 from meterhall.model.labels import METRIC_NAME, Labels, label_value, quote
@@ -39,6 +39,7 @@ from meterhall.model.tenant import Tenant
 from meterhall.ports.append import SampleWriter
 from meterhall.telemetry.metrics import SAMPLES_APPENDED, SAMPLES_REFUSED
 from meterhall.wire.numbers import format_float
+from meterhall.wire.push_layout import Layouts
 from meterhall.wire.remote_write import RawLabels, WriteRequest, decode, decode_labels
 
 _APPENDED = SAMPLES_APPENDED.labels("push")
@@ -72,8 +73,16 @@ class Received:
     durable: Future[None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What is remembered of one tenant's pushes: refs by label block, and bodies of such blocks."""
+
+    refs: dict[bytes, int]
+    layouts: Layouts
+
+
 class PushReceiver:
-    """Thread-safe. Remembers the refs of label blocks, by tenant."""
+    """Thread-safe. Remembers, tenant by tenant, what repeats."""
 
     def __init__(
         self,
@@ -84,19 +93,24 @@ class PushReceiver:
         self._writer_for = writer_for
         self._catalog = catalog
         self._limits = limits
-        self._refs: dict[Tenant, dict[bytes, int]] = {}
+        self._memories: dict[Tenant, _Memory] = {}
 
     def receive(self, tenant: Tenant, body: bytes) -> Received:
         """Raises WriteRequestError for a body that is none, StoreUnavailable when the store is."""
-        refs = self._refs.setdefault(tenant, {})
-        request = decode(body, refs, self._limits.decoded_bytes_max)
+        memory = self._memories.get(tenant) or self._forget(tenant)
+        request = decode(body, memory.refs, self._limits.decoded_bytes_max, layouts=memory.layouts)
         if request.metadata:
             self._catalog.pushed(tenant, request.metadata)
-        push = _Push(self._writer_for(tenant), refs, self._limits)
+        push = _Push(self._writer_for(tenant), memory.refs, self._limits)
         received = push.take(request)
-        if len(refs) > self._limits.cached_series_max:
-            self._refs[tenant] = {}
+        if len(memory.refs) > self._limits.cached_series_max:
+            self._forget(tenant)
         return received
+
+    def _forget(self, tenant: Tenant) -> _Memory:
+        memory = _Memory({}, Layouts(self._limits.cached_layout_bytes_max))
+        self._memories[tenant] = memory
+        return memory
 
 
 class _Push:
@@ -112,8 +126,8 @@ class _Push:
         self._durable: Future[None] | None = None
 
     def take(self, request: WriteRequest) -> Received:
-        blocks = self._refs_of_blocks(request)
-        refs = blocks[request.owners]
+        of_blocks = self._refs_of_blocks(request)
+        refs = of_blocks[request.owners]
         stored = refs >= 0
         values = _canonical(request.values)
         rows = self._rows(request.times_ms[stored], refs[stored], values[stored])
@@ -122,7 +136,7 @@ class _Push:
             self._rejected += refused
             SAMPLES_REFUSED.labels(_BAD_LABELS).inc(refused)
         if rows:
-            self._append(rows, request)
+            self._append(rows, request, of_blocks)
         _APPENDED.inc(self._accepted)
         return Received(
             self._accepted,
@@ -136,6 +150,9 @@ class _Push:
 
     def _refs_of_blocks(self, request: WriteRequest) -> RefArray:
         """A ref for each series of the request, or _SKIPPED or _REFUSED."""
+        layout = request.layout
+        if layout is not None and layout.refs is not None:
+            return layout.refs
         good: dict[bytes, Labels] = {}
         unfit: dict[bytes, int] = {}
         for block, raw in request.fresh.items():
@@ -155,7 +172,10 @@ class _Push:
             known = {
                 block: known.get(block, unfit.get(block, _SKIPPED)) for block in request.blocks
             }
-        return np.array([known[block] for block in request.blocks], np.int64)
+        refs = np.array([known[block] for block in request.blocks], np.int64)
+        if layout is not None:
+            layout.refs = refs
+        return refs
 
     def _intern(self, series: dict[bytes, Labels]) -> dict[bytes, int]:
         """Refs for label blocks, with job and instance as the clock; remembered."""
@@ -190,7 +210,7 @@ class _Push:
                 )
         return rows
 
-    def _append(self, rows: Sequence[Row], request: WriteRequest) -> None:
+    def _append(self, rows: Sequence[Row], request: WriteRequest, of_blocks: RefArray) -> None:
         """Appends; series that the store has forgotten are interned and appended again."""
         for _ in range(_RETRIES_MAX):
             appended = self._writer.append(rows)
@@ -204,15 +224,19 @@ class _Push:
             self._durable = durable if self._durable is None else both(self._durable, durable)
             if not appended.forgotten:
                 return
-            names = self._interned_again(appended.forgotten, request)
+            names = self._interned_again(appended.forgotten, request, of_blocks)
+            of_blocks = renamed(of_blocks, names)
             rows = [row for row in (only_renamed(row, names) for row in rows) if len(row.refs)]
 
-    def _interned_again(self, forgotten: Sequence[int], request: WriteRequest) -> dict[int, int]:
-        """Old ref → new ref."""
+    def _interned_again(
+        self, forgotten: Sequence[int], request: WriteRequest, of_blocks: RefArray
+    ) -> dict[int, int]:
+        """Old ref → new ref. Another request may have interned them again already."""
+        if request.layout is not None:
+            request.layout.refs = None
         lost = set(forgotten)
-        old = {
-            block: self._refs[block] for block in request.blocks if self._refs.get(block) in lost
-        }
+        pairs = zip(request.blocks, of_blocks.tolist(), strict=True)
+        old = {block: ref for block, ref in pairs if ref in lost}
         series = {block: _judge(decode_labels(block), self._limits) for block in old}
         interned = self._intern(series)
         return {ref: interned[block] for block, ref in old.items()}

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from meterhall.query.functions.invocation import unwrapped
 from meterhall.query.functions.labels import is_label_name, with_label
 from meterhall.query.grouping import Grouping, numbered
 from meterhall.query.kernels import groupwise, ties
+from meterhall.query.kernels.clocked import machine
 from meterhall.query.kernels.groupwise import Grouped, Members, Part
 
 _INT64_MIN, _INT64_MAX = -(2.0**63), 2.0**63 - 1024
@@ -42,6 +44,11 @@ _REDUCTIONS: dict[str, Callable[[Members], ValueArray | IndexArray]] = {
 def reduce(node: AggregateExpr, frame: Frame, budget: Budget) -> Frame:
     """Aggregations without parameter."""
     kernel = _REDUCTIONS[node.op]
+    kernels = machine(frame.values.size) if node.op in ("sum", "avg") else None
+    if kernels is not None:
+        totals = _totals_by_machine(kernels, node, frame)
+        if totals is not None:
+            return totals
     return _reduced(node, frame, lambda part: kernel(part.members), budget)
 
 
@@ -77,6 +84,17 @@ def _reduced(
         if present is not None:
             present[part.groups, part.steps] = part.members.counts > 0
     return compact(Frame(labels, values, present))
+
+
+def _totals_by_machine(kernels: Any, node: AggregateExpr, frame: Frame) -> Frame | None:
+    """Sums or means; None where a mean is not finite, which may be because its sum overflows."""
+    rows, labels = _grouped(node, frame)
+    if not labels:
+        return empty_frame(frame.values.shape[1])
+    values, count = groupwise.totals_by_machine(kernels, rows, mean=node.op == "avg")
+    if node.op == "avg" and not np.isfinite(values[count > 0]).all():
+        return None
+    return compact(Frame(labels, values, None if frame.present is None else count > 0))
 
 
 def _grouped(node: AggregateExpr, frame: Frame) -> tuple[Grouped, list[Labels]]:

@@ -174,8 +174,9 @@ def _grid(value: Value, grid: Steps) -> GridResult:
     frame = compact(value)
     if has_duplicates(frame.labels):
         raise QueryError(SAME_LABELSET)
-    order = np.array(_sorted(frame.labels), np.int64)
-    frame = frame.rows(order)
+    order = _sorted(frame.labels)
+    if order != list(range(len(order))):
+        frame = frame.rows(np.array(order, np.int64))
     return GridResult(frame.labels, grid.times(), frame.values, frame.present)
 
 

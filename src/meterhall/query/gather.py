@@ -7,12 +7,16 @@ end. So are rows with holes, without their STALE and ABSENT cells: each of them 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from meterhall.compiled.shapes import Clocked, Points
 from meterhall.model.samples import TimestampArray, ValueArray, is_absent, is_stale
 from meterhall.model.stack import SeriesStack
 from meterhall.query.budget import Budget
+from meterhall.query.kernels.clocked import Fused
+from meterhall.query.kernels.clocked import positions as positions_by_clock
 from meterhall.query.kernels.windows import IndexArray, Windows, positions, ragged
 
 # Series of one aligned tile: intermediate arrays of 128 by a few hundred steps stay in cache.
@@ -44,22 +48,65 @@ class Run:
     offsets: IndexArray
 
 
-def range_tiles(
-    stacks: Iterable[SeriesStack], ends: TimestampArray, range_ms: int, budget: Budget
+def tiles_of(
+    stack: SeriesStack, ends: TimestampArray, range_ms: int, budget: Budget
 ) -> Iterator[Tile]:
-    """Windows (end - range, end] over every series of `stacks`."""
+    """Windows (end - range, end] over every series of a stack."""
+    whole, holed = stack.split()
+    if whole is not None:
+        yield from _whole_tiles(whole, ends, range_ms, budget)
+    if holed is not None:
+        yield from holed_tiles(holed, ends, range_ms, budget)
+
+
+def holed_tiles(
+    stack: SeriesStack, ends: TimestampArray, range_ms: int, budget: Budget
+) -> Iterator[Tile]:
+    """The same for series that have STALE or ABSENT cells: each of them has windows of its own."""
+    for part in spans(stack, len(ends)):
+        run = run_of(part, markers=False)
+        if run is not None:
+            windows = ragged(run.times, run.values, run.offsets, ends, range_ms)
+            yield Tile(run.rows, replace(windows, tick=budget.check))
+            budget.check()
+
+
+def accounted(stacks: Iterable[SeriesStack], budget: Budget) -> Iterator[SeriesStack]:
+    """Stacks as they are read, at the budget's cost."""
     for stack in stacks:
         budget.check()
         budget.read(stack.samples)
-        whole, holed = stack.split()
-        if whole is not None:
-            yield from _whole_tiles(whole, ends, range_ms, budget)
-        for part in () if holed is None else spans(holed, len(ends)):
-            run = run_of(part, markers=False)
-            if run is not None:
-                windows = ragged(run.times, run.values, run.offsets, ends, range_ms)
-                yield Tile(run.rows, replace(windows, tick=budget.check))
-                budget.check()
+        yield stack
+
+
+def clocked(kernels: Any, stack: SeriesStack, ends: TimestampArray, range_ms: int) -> Clocked:
+    """A stack without holes as kernels want it."""
+    lo = positions_by_clock(kernels, stack.times, stack.lengths, ends - range_ms)
+    hi = positions_by_clock(kernels, stack.times, stack.lengths, ends)
+    # Kernels do not write to these, but take no others.
+    times = np.require(stack.times, requirements=["C", "W"])
+    clock_of = np.require(stack.clock_of, requirements=["C", "W"])
+    return Clocked(times, clock_of, np.require(stack.values, requirements=["C", "W"]), lo, hi)
+
+
+def filled(fused: Fused, kernels: Any, of: Clocked, rows: IndexArray, points: Points) -> bool:
+    """Has those rows of the points filled; returns whether it was done."""
+    where = slice_of(rows)
+    if isinstance(where, slice):
+        return fused(kernels, of, Points(points.values[where], points.present[where]))
+    shape = (len(rows), points.values.shape[1])
+    apart = Points(np.empty(shape), np.empty(shape, np.bool_))
+    done = fused(kernels, of, apart)
+    if done:
+        points.values[where], points.present[where] = apart
+    return done
+
+
+def slice_of(rows: IndexArray) -> slice | IndexArray:
+    """Neighbouring rows as a slice, which is cheaper to write to."""
+    first, last = int(rows[0]), int(rows[-1])
+    consecutive = last - first == len(rows) - 1 and bool((np.diff(rows) == 1).all())
+    return slice(first, last + 1) if consecutive else rows
 
 
 def after(stack: SeriesStack, moments: TimestampArray) -> IndexArray:

@@ -1,10 +1,11 @@
 """Selectors: from matchers to instant vectors over a grid, and to windows for range functions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from meterhall.compiled.shapes import Points
 from meterhall.model.labels import Labels
 from meterhall.model.samples import TimestampArray, ValueArray, is_stale
 from meterhall.model.stack import SeriesStack
@@ -15,14 +16,20 @@ from meterhall.query.frame import BoolArray, Frame, Steps, compact
 from meterhall.query.gather import (
     Run,
     Tile,
+    accounted,
     after,
+    clocked,
+    filled,
     is_wide,
-    range_tiles,
     run_of,
+    slice_of,
     spans,
+    tiles_of,
 )
 from meterhall.query.kernels.boundaries import interpolated
+from meterhall.query.kernels.clocked import last, machine
 from meterhall.query.kernels.windows import IndexArray, positions
+from meterhall.query.sharing import shared
 
 # As many series' newest samples are looked up one by one.
 FEW_SERIES = 8
@@ -38,18 +45,35 @@ class QueryRange:
 
 @dataclass(frozen=True, slots=True)
 class RangeVector:
-    """A range vector over a grid: windows (ends - range, ends] for each series, tile by tile.
+    """A range vector over a grid: windows (ends - range, ends] for each series.
 
-    `tiles` may be taken once. `ends[T]` are the evaluation times less the offset. Where it is anchored or
-    smoothed, the tiles' windows reach beyond the range by the look-back (kernels.boundaries).
+    `stacks` may be taken once. `ends[T]` are the evaluation times less the offset. Windows of `span_ms` that end at
+    `reach[T]` are the same, but where the vector is anchored or smoothed: there they reach beyond the range
+    by the look-back (kernels.boundaries).
     """
 
     labels: list[Labels]
-    tiles: Callable[[], Iterator[Tile]]
+    stacks: Callable[[], Iterable[SeriesStack]]
     ends: TimestampArray
     range_ms: int
+    budget: Budget
+    reach: TimestampArray
+    span_ms: int
     anchored: bool = False
     smoothed: bool = False
+
+    def read(self) -> Iterator[SeriesStack]:
+        """The samples, at the budget's cost."""
+        return accounted(self.stacks(), self.budget)
+
+    def tiles(self) -> Iterator[Tile]:
+        """The windows of all series."""
+        for stack in self.read():
+            yield from self.tiles_of(stack)
+
+    def tiles_of(self, stack: SeriesStack) -> Iterator[Tile]:
+        """The windows of some series."""
+        return tiles_of(stack, self.reach, self.span_ms, self.budget)
 
 
 def reference_times(
@@ -89,12 +113,28 @@ def select_instant(
     budget.reserve(len(labels), len(ends))
     values = np.empty((len(labels), len(ends)))
     present = np.zeros((len(labels), len(ends)), np.bool_)
-    for stack in selection.stacks(newest=len(ends) == 1):
-        budget.check()
-        budget.read(stack.samples)
-        for rows, found, here in _last(stack, ends, lookback_ms, stamps=stamps):
-            values[rows], present[rows] = found, here
-            budget.check()
+    kernels = None if stamps else machine(values.size)
+    fused = last(ends, lookback_ms)
+
+    def place(stack: SeriesStack) -> None:
+        whole, holed = stack.split()
+        if whole is not None and kernels is not None:
+            of = clocked(kernels, whole, ends, lookback_ms)
+            filled(fused, kernels, of, whole.rows, Points(values, present))
+        elif whole is not None:
+            for rows, found, here in _last_whole(whole, ends, lookback_ms, stamps=stamps):
+                values[rows], present[rows] = found, here
+                budget.check()
+        for part in () if holed is None else spans(holed, len(ends)):
+            run = run_of(part, markers=True)
+            if run is not None:
+                values[run.rows], present[run.rows] = _last_ragged(
+                    run, ends, lookback_ms, stamps=stamps
+                )
+                budget.check()
+
+    stacks = selection.stacks(newest=len(ends) == 1)
+    shared(accounted(stacks, budget), place, values.size)
     return compact(Frame(labels, values, present))
 
 
@@ -125,18 +165,6 @@ def _frame_of(newest: list[NewestSample], budget: Budget, *, stamps: bool) -> Fr
 _Found = tuple[slice | IndexArray, ValueArray, BoolArray]
 
 
-def _last(
-    stack: SeriesStack, ends: TimestampArray, lookback_ms: int, *, stamps: bool
-) -> Iterator[_Found]:
-    whole, holed = stack.split()
-    if whole is not None:
-        yield from _last_whole(whole, ends, lookback_ms, stamps=stamps)
-    for part in () if holed is None else spans(holed, len(ends)):
-        run = run_of(part, markers=True)
-        if run is not None:
-            yield (run.rows, *_last_ragged(run, ends, lookback_ms, stamps=stamps))
-
-
 def _last_whole(
     stack: SeriesStack, ends: TimestampArray, lookback_ms: int, *, stamps: bool
 ) -> Iterator[_Found]:
@@ -149,21 +177,14 @@ def _last_whole(
         for clock, begin, end in stack.clocks():
             values = stack.values[begin:end].take(place[clock], axis=1)
             shown = np.broadcast_to(times[clock] / 1000.0, values.shape) if stamps else values
-            yield _slice(stack.rows[begin:end]), shown, np.broadcast_to(near[clock], values.shape)
+            yield slice_of(stack.rows[begin:end]), shown, np.broadcast_to(near[clock], values.shape)
         return
     for part in spans(stack, len(ends)):
         if stamps:
             values = times[part.clock_of] / 1000.0
         else:
             values = np.take_along_axis(part.values, place[part.clock_of], axis=1)
-        yield _slice(part.rows), values, near[part.clock_of]
-
-
-def _slice(rows: IndexArray) -> slice | IndexArray:
-    """Neighbouring rows as a slice, which is cheaper to write to."""
-    first, last = int(rows[0]), int(rows[-1])
-    consecutive = last - first == len(rows) - 1 and bool((np.diff(rows) == 1).all())
-    return slice(first, last + 1) if consecutive else rows
+        yield slice_of(part.rows), values, near[part.clock_of]
 
 
 def _last_ragged(
@@ -195,9 +216,12 @@ def select_range(
     budget.reserve(len(selection.labels), len(ends))
     return RangeVector(
         list(selection.labels),
-        lambda: range_tiles(selection.stacks(), reach, span_ms, budget),
+        selection.stacks,
         ends,
         node.range_ms,
+        budget,
+        reach,
+        span_ms,
         vector.anchored,
         vector.smoothed,
     )

@@ -13,7 +13,6 @@ from meterhall.model.stack import stacked
 from meterhall.promql.nodes import SubqueryExpr
 from meterhall.query.budget import Budget
 from meterhall.query.frame import Frame, Steps
-from meterhall.query.gather import range_tiles
 from meterhall.query.selectors import RangeVector
 
 
@@ -39,7 +38,10 @@ def as_range(
     groups = list(_groups(frame, inner))
     return RangeVector(
         list(frame.labels),
-        lambda: range_tiles(stacked(groups), ends, range_ms, budget),
+        lambda: stacked(groups),
+        ends,
+        range_ms,
+        budget,
         ends,
         range_ms,
     )

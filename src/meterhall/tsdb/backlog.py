@@ -5,6 +5,7 @@ backlog of `bytes_max` calls for a flush at once, and twice of it refuses those 
 """
 
 import threading
+from collections.abc import Callable
 
 from meterhall.model.errors import StoreUnavailable
 from meterhall.telemetry.metrics import LATE_BYTES
@@ -19,9 +20,9 @@ class Backlog:
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def check(self) -> None:
-        """Raises StoreUnavailable while so much waits that back-fill must too."""
-        if self._bytes > 2 * self._bytes_max:
+    def check(self, holds_late: Callable[[], bool]) -> None:
+        """Raises StoreUnavailable while so much waits that back-fill must too, where this is some."""
+        if self._bytes > 2 * self._bytes_max and holds_late():
             raise StoreUnavailable("late samples wait to be written to blocks")
 
     def add(self, count: int) -> None:

@@ -9,7 +9,7 @@ A damaged page reads as if its series had no samples there; it is named in the l
 
 import os
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,20 +37,23 @@ from meterhall.tsdb.block_format import (
     decode_footer,
     decode_index,
 )
-from meterhall.tsdb.block_reading import BlockReading
+from meterhall.tsdb.block_reading import BlockReading, BlockTable, Clocks, Page
 from meterhall.tsdb.cache import ByteCache, NotAtHand
-from meterhall.tsdb.matching import match_few
-from meterhall.tsdb.merging import Piece, clip, runs
+from meterhall.tsdb.matching import match, match_few
+from meterhall.tsdb.merging import Piece, clip, is_full, runs
 from meterhall.tsdb.newest import newest_present
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.pages import decode_page
-from meterhall.tsdb.stacking import Bulk, Pick
+from meterhall.tsdb.series_table import SeriesTable, edges, table_bytes
+from meterhall.tsdb.stacking import Picks
 
 _log = structlog.get_logger()
 _Numbers = NDArray[np.int64]
 
 # What a loaded index takes for each series with everything that hangs on it, roughly.
 _SERIES_BYTES = 600
+# That a tenant has nothing in a block is known by an entry of the cache.
+_ABSENT_BYTES = 200
 # What a broken stream raises, from pcodec and from the readers of tables.
 _BROKEN = (DamagedError, OSError, ValueError, RuntimeError, IndexError, TypeError)
 
@@ -61,6 +64,7 @@ class Caches:
 
     pages: ByteCache
     indexes: ByteCache
+    selections: ByteCache
 
 
 class Block:
@@ -100,31 +104,40 @@ class Block:
 
     def tenant(self, tenant: Owner) -> "TenantBlock | None":
         """The tenant's part; None where there is none, or none that can be read."""
-        try:
+
+        def load() -> tuple[TenantBlock | None, int]:
             entry = self.directory().find(tenant)
-            return None if entry is None else self.part(entry)
+            if entry is None:
+                return None, _ABSENT_BYTES
+            return TenantBlock(self, entry), _SERIES_BYTES * entry.series
+
+        try:
+            found: TenantBlock | None = self._caches.indexes.get((self.number, tenant), load)
         except _BROKEN as error:
             self.report((tenant, "index"), f"index of {tenant.region}/{tenant.project}: {error}")
             return None
+        return found
 
-    def tenant_at_hand(self, tenant: Owner) -> "TenantBlock":
-        """The tenant's part where it is in memory. Raises NotAtHand, also where there is none."""
-        found: TenantBlock = self._caches.indexes.at_hand((self.number, tenant))
+    def tenant_at_hand(self, tenant: Owner) -> "TenantBlock | None":
+        """The tenant's part, or None, where either is known without searching. Else raises NotAtHand."""
+        found: TenantBlock | None = self._caches.indexes.at_hand((self.number, tenant))
         return found
 
     def page_at_hand(self, key: tuple[Owner, int]) -> ValueArray:
-        """A decoded page that is in memory. Raises NotAtHand."""
-        values: ValueArray = self._caches.pages.at_hand((self.number, *key))
-        return values
+        """The values of a decoded page that is in memory. Raises NotAtHand."""
+        page: Page = self._caches.pages.at_hand((self.number, *key))
+        return page.values
 
-    def part(self, entry: Entry) -> "TenantBlock":
-        """A tenant's part; raises one of the errors of broken streams."""
+    def selected(
+        self, key: tuple[Owner, tuple[Matcher, ...]], find: Callable[[], BlockTable]
+    ) -> BlockTable:
+        """The table of some matchers; `find` makes it where it is not known."""
 
-        def load() -> tuple[TenantBlock, int]:
-            loaded = TenantBlock(self, entry)
-            return loaded, _SERIES_BYTES * entry.series
+        def load() -> tuple[BlockTable, int]:
+            table = find()
+            return table, table_bytes(table.series)
 
-        found: TenantBlock = self._caches.indexes.get((self.number, entry.tenant), load)
+        found: BlockTable = self._caches.selections.get((self.number, *key), load)
         return found
 
     def entries(self) -> Iterator[Entry]:
@@ -150,24 +163,24 @@ class Block:
         """Bytes of the file; fewer where it ends."""
         return os.pread(self._handle, size, offset)
 
-    def page(self, key: tuple[Owner, int], place: np.void, lengths: _Numbers) -> ValueArray | None:
+    def page(self, key: tuple[Owner, int], place: np.void, lengths: _Numbers) -> Page | None:
         """A decoded page, or None where it is damaged."""
 
-        def load() -> tuple[ValueArray, int]:
+        def load() -> tuple[Page, int]:
             data = self.pread(int(place["offset"]), int(place["bytes"]))
             if len(data) != place["bytes"] or crc(data) != place["crc"]:
                 raise DamagedError("checksum is wrong")
             values = decode_page(data, lengths)
             values.flags.writeable = False
-            return values, values.nbytes
+            return Page(values, is_full(values)), values.nbytes
 
         try:
-            values: ValueArray = self._caches.pages.get((self.number, *key), load)
+            page: Page = self._caches.pages.get((self.number, *key), load)
         except _BROKEN as error:
             offset = int(place["offset"])
             self.report(offset, f"page at {offset} ({place['bytes']} bytes): {error}")
             return None
-        return values
+        return page
 
     def report(self, piece: object, reason: str) -> None:
         """Names a damaged piece, once."""
@@ -184,11 +197,15 @@ class TenantBlock:
         self.block = block
         self.entry = entry
         self.index: IndexColumns = decode_index(block.section(entry.index))
-        self.clocks: Sequence[TimestampArray] = decode_clocks(block.section(entry.clocks))
+        clocks = decode_clocks(block.section(entry.clocks))
+        clock_lengths = np.fromiter(map(len, clocks), np.int64, len(clocks))
+        self.clocks = Clocks(np.concatenate(clocks), edges(clock_lengths))
+        # From here on every clock has begun; until there none has ended.
+        self._all_begun_ms = max((int(times[0]) for times in clocks), default=0)
+        self._all_end_ms = min((int(times[-1]) for times in clocks), default=0)
         self.pages = np.frombuffer(block.section(entry.pages), PAGE)
         series_ends = np.cumsum(self.pages["series"].astype(np.int64))
         self._page_starts = np.concatenate(([0], series_ends[:-1]))
-        clock_lengths = np.fromiter(map(len, self.clocks), np.int64, len(self.clocks))
         self.lengths = clock_lengths[self.index.clocks]
         ends = np.cumsum(self.lengths)
         # Where a series begins in the flat array of its page.
@@ -252,9 +269,7 @@ class TenantBlock:
 
     def alive(self, numbers: BitMap, start_ms: int, end_ms: int) -> BitMap:
         """Those of the series whose clock reaches into the range."""
-        inside = np.array(
-            [times[0] <= end_ms and times[-1] >= start_ms for times in self.clocks], np.bool_
-        )
+        inside = self.clocks.reaching(start_ms, end_ms)
         if inside.all():
             return numbers
         series = np.asarray(numbers.to_array(), np.int64)
@@ -282,7 +297,7 @@ class TenantBlock:
     def has_instant(self, time_ms: int) -> bool:
         """Whether any clock ticks at a time."""
         if self._instants is None:
-            self._instants = np.unique(np.concatenate(self.clocks))
+            self._instants = np.unique(self.clocks.times)
         at = int(self._instants.searchsorted(time_ms))
         return at < len(self._instants) and int(self._instants[at]) == time_ms
 
@@ -291,47 +306,58 @@ class TenantBlock:
         values = np.full(len(numbers), ABSENT)
         clock_of = self.index.clocks[numbers]
         for clock in np.unique(clock_of).tolist():
-            times = self.clocks[clock]
+            times = self.clocks.part(clock)
             at = int(times.searchsorted(time_ms))
             if at == len(times) or times[at] != time_ms:
                 continue
             rows = np.flatnonzero(clock_of == clock)
-            page_of, begins = self.places(numbers[rows])
-            for page in np.unique(page_of).tolist():
-                flat = self.page(page)
-                if flat is not None:
-                    here = page_of == page
-                    values[rows[here]] = flat[begins[here] + at]
+            page_of = self._pages_of(numbers[rows])
+            for number in np.unique(page_of).tolist():
+                page = self.page(number)
+                if page is not None:
+                    here = rows[page_of == number]
+                    values[here] = page.values[self._begins[numbers[here]] + at]
         return values
 
-    def every_part(self) -> "BlockParts":
-        """All series, clock by clock, over all time."""
+    def everything(self) -> "BlockSource":
+        """All series over all time."""
         footer = self.block.footer
-        return self.parts(np.arange(len(self.lengths)), footer.oldest_ms, footer.newest_ms)
+        table = self.table(np.arange(len(self.lengths)))
+        return BlockSource(self, table, footer.oldest_ms, footer.newest_ms)
 
-    def parts(self, numbers: _Numbers, start_ms: int, end_ms: int) -> "BlockParts":
-        """These series, clock by clock, as far as they may have samples in the range."""
-        order = np.argsort(self.index.clocks[numbers], kind="stable")
-        numbers = numbers[order]
-        clocks = self.index.clocks[numbers]
-        parts = BlockParts(self, start_ms, end_ms)
-        for first, last in runs(clocks):
-            times = self.clocks[int(clocks[first])]
-            if times[0] <= end_ms and times[-1] >= start_ms:
-                parts.append(BlockPart(self, numbers[first:last], times, start_ms, end_ms))
-        return parts
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> "BlockSource":
+        """Series that pass all matchers and whose clock reaches into the range."""
+        key = (self.entry.tenant, tuple(matchers))
+        table = self.block.selected(key, lambda: self._matching(matchers))
+        if start_ms > self._all_end_ms or end_ms < self._all_begun_ms:
+            table = table.some(self.clocks.reaching(start_ms, end_ms)[table.clocks])
+        return BlockSource(self, table, start_ms, end_ms)
+
+    def table(self, numbers: _Numbers) -> BlockTable:
+        """These series, by clock."""
+        numbers = numbers[np.argsort(self.index.clocks[numbers], kind="stable")]
+        clocks, sizes = np.unique(self.index.clocks[numbers], return_counts=True)
+        series = SeriesTable(self.all_labels(numbers.tolist()), edges(sizes))
+        page_of = self._pages_of(numbers)
+        return BlockTable(series, numbers, clocks, page_of, self._begins[numbers])
+
+    def _matching(self, matchers: Sequence[Matcher]) -> BlockTable:
+        return self.table(np.asarray(match(self, matchers).to_array(), np.int64))
 
     def read(self, numbers: _Numbers, times: TimestampArray) -> ValueArray:
         """Values of series that share the clock `times`."""
+        if len(numbers) == 1:
+            return self._read_one(int(numbers[0]), len(times))
         out = np.full((len(numbers), len(times)), ABSENT)
-        page_of = np.searchsorted(self._page_starts, numbers, "right") - 1
+        page_of = self._pages_of(numbers)
         order = np.argsort(page_of, kind="stable")
         for first, last in runs(page_of[order]):
             rows = order[first:last]
             page = int(page_of[rows[0]])
-            flat = self.page(page)
-            if flat is None:
+            found = self.page(page)
+            if found is None:
                 continue
+            flat = found.values
             begins = self._begins[numbers[rows]]
             if (np.diff(begins) == len(times)).all() and (np.diff(rows) == 1).all():
                 begin = int(begins[0])
@@ -342,6 +368,13 @@ class TenantBlock:
             else:
                 out[rows] = flat[begins[:, None] + np.arange(len(times))]
         return out
+
+    def _read_one(self, number: int, length: int) -> ValueArray:
+        page = self.page(int(self._page_starts.searchsorted(number, "right")) - 1)
+        if page is None:
+            return np.full((1, length), ABSENT)
+        begin = int(self._begins[number])
+        return page.values[None, begin : begin + length]
 
     def newest(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
@@ -359,7 +392,7 @@ class TenantBlock:
             raise NotAtHand
         found: list[NewestSample] = []
         for number in numbers:
-            times = self.clocks[int(self.index.clocks[number])]
+            times = self.clocks.part(int(self.index.clocks[number]))
             last = int(times.searchsorted(end_ms, "right"))
             if last and times[last - 1] >= start_ms:
                 page = int(self._page_starts.searchsorted(number, "right")) - 1
@@ -370,56 +403,37 @@ class TenantBlock:
                     found.append((self.labels(number), *sample))
         return found
 
-    def places(self, numbers: _Numbers) -> tuple[_Numbers, _Numbers]:
-        """Page, and beginning in its flat array, of each series."""
-        page_of = np.searchsorted(self._page_starts, numbers, "right") - 1
-        return page_of, self._begins[numbers]
+    def _pages_of(self, numbers: _Numbers) -> _Numbers:
+        return np.searchsorted(self._page_starts, numbers, "right") - 1
 
-    def page(self, page: int) -> ValueArray | None:
-        """All values of a page, or None where it is damaged."""
-        first = int(self._page_starts[page])
-        place = self.pages[page]
+    def page(self, number: int) -> Page | None:
+        """A decoded page, or None where it is damaged."""
+        first = int(self._page_starts[number])
+        place = self.pages[number]
         lengths = self.lengths[first : first + int(place["series"])]
-        return self.block.page((self.entry.tenant, page), place, lengths)
+        return self.block.page((self.entry.tenant, number), place, lengths)
 
 
-class BlockPart:
-    """Series of one clock in one block; implements `selection.Part`."""
+class BlockSource:
+    """Implements `stacking.Source`: series of one block over a range."""
 
-    def __init__(
-        self,
-        tenant: TenantBlock,
-        numbers: _Numbers,
-        times: TimestampArray,
-        start_ms: int,
-        end_ms: int,
-    ) -> None:
+    def __init__(self, tenant: TenantBlock, table: BlockTable, start_ms: int, end_ms: int) -> None:
         self._tenant = tenant
-        self.numbers = numbers
-        self.times = times
+        self._table = table
         self._range = (start_ms, end_ms)
-        self.labels: Sequence[Labels] = [tenant.labels(number) for number in numbers.tolist()]
-        first = int(times.searchsorted(start_ms, "left"))
-        # No series of the part has more samples than this in the range.
-        self.times_max = int(times.searchsorted(end_ms, "right")) - first
+        self.table = table.series
+        self._cut = tenant.clocks.cut(table.clocks, start_ms, end_ms)
+        self.times_max = self._cut.counts
 
-    def read(self, pick: _Numbers) -> Piece:
-        """Samples of the series at these positions of `labels`."""
-        values = self._tenant.read(self.numbers[pick], self.times)
-        return clip((self.times, values), *self._range)
+    def read(self, clock: int, places: _Numbers) -> Piece:
+        """Samples of series of one clock, which stand at these places of the table."""
+        times = self._tenant.clocks.part(int(self._table.clocks[clock]))
+        values = self._tenant.read(self._table.numbers[places], times)
+        return clip((times, values), *self._range)
 
-
-class BlockParts(list[BlockPart], Bulk):
-    """Parts of one block, of which page is decoded once for all."""
-
-    def __init__(self, tenant: TenantBlock, start_ms: int, end_ms: int) -> None:
-        super().__init__()
-        self._tenant = tenant
-        self._range = (start_ms, end_ms)
-
-    def reading(self, picks: Sequence[Pick]) -> BlockReading:
-        """Series of several clocks; a pick of part -1 has nothing here."""
-        nothing = np.empty(0, np.int64)
-        numbers = [self[part].numbers[places] if part >= 0 else nothing for part, places in picks]
-        clocks = [self[part].times if part >= 0 else nothing for part, _ in picks]
-        return BlockReading(self._tenant, numbers, clocks, *self._range)
+    def reading(self, clocks: _Numbers, places: _Numbers, picks: Picks) -> BlockReading:
+        """Of each pick the clock here, or -1, and of each of its rows the place here."""
+        table = self._table
+        where = (table.page_of[places], table.begins[places])
+        times = self._tenant.clocks.times
+        return BlockReading(self._tenant, times, self._cut.of(clocks), where, picks)

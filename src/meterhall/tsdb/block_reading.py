@@ -5,48 +5,179 @@ most often all of it, or a stretch.
 """
 
 import itertools
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from meterhall.model.samples import TimestampArray, ValueArray
+from meterhall.model.samples import ABSENT, TimestampArray, ValueArray
 from meterhall.tsdb.merging import runs
-from meterhall.tsdb.stacking import Numbers
+from meterhall.tsdb.series_table import Positions, SeriesTable, edges
+from meterhall.tsdb.stacking import Picks
+
+BoolArray = NDArray[np.bool_]
+
+# So few clocks are sooner cut one by one.
+_FEW_CLOCKS = 8
+# From so many samples on, copying a series by itself costs less than an index for each sample.
+_LONG = 128
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Page:
+    """A decoded page: its series' values end to end, and whether none of them is STALE or ABSENT."""
+
+    values: ValueArray
+    full: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clocks:
+    """Clocks end to end: clock c is `times[offsets[c] : offsets[c + 1]]`, ascending, at least one time."""
+
+    times: TimestampArray
+    offsets: Positions
+
+    def part(self, clock: int) -> TimestampArray:
+        """One clock. A view."""
+        return self.times[self.offsets[clock] : self.offsets[clock + 1]]
+
+    def reaching(self, start_ms: int, end_ms: int) -> BoolArray:
+        """Which clocks begin before the range ends, and end after it begins."""
+        first, last = self.times[self.offsets[:-1]], self.times[self.offsets[1:] - 1]
+        return np.asarray((first <= end_ms) & (last >= start_ms))
+
+    def cut(self, clocks: Positions, start_ms: int, end_ms: int) -> "Cut":
+        """What a range leaves of some clocks, both ends included."""
+        offsets = self.offsets[clocks]
+        lengths = self.offsets[clocks + 1] - offsets
+        before = self._before_one_by_one if len(clocks) <= _FEW_CLOCKS else self._before
+        begin = before(clocks, start_ms)
+        counts = np.maximum(before(clocks, end_ms + 1) - begin, 0)
+        return Cut(offsets, lengths, begin, counts)
+
+    def _before_one_by_one(self, clocks: Positions, moment_ms: int) -> Positions:
+        places = [self.part(clock).searchsorted(moment_ms) for clock in clocks.tolist()]
+        return np.array(places, np.int64)
+
+    def _before(self, clocks: Positions, moment_ms: int) -> Positions:
+        """How many times of each of these clocks lie before a moment: all are bisected together."""
+        low, high = self.offsets[clocks], self.offsets[clocks + 1]
+        begun = self.times[low] < moment_ms
+        inside = begun & (self.times[high - 1] >= moment_ms)
+        found = np.where(begun, high, low)
+        if inside.any():
+            low, high = low[inside], high[inside]
+            for _ in range(int((high - low).max()).bit_length()):
+                middle = (low + high) >> 1
+                before = self.times[np.minimum(middle, high - 1)] < moment_ms
+                before &= low < high
+                low = np.where(before, middle + 1, low)
+                high = np.where(before, high, middle)
+            found[inside] = low
+        return found - self.offsets[clocks]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockTable:
+    """Series of one block: their numbers in it, page and place in the page; and which clocks they have."""
+
+    series: SeriesTable
+    numbers: Positions
+    clocks: Positions
+    page_of: Positions
+    begins: Positions
+
+    def some(self, clocks: BoolArray) -> "BlockTable":
+        """The series of some of the clocks; the table itself where that is all."""
+        if clocks.all():
+            return self
+        kept = np.flatnonzero(np.repeat(clocks, np.diff(self.series.bounds)))
+        labels = [self.series.labels[row] for row in kept.tolist()]
+        return BlockTable(
+            SeriesTable(labels, edges(np.diff(self.series.bounds)[clocks])),
+            self.numbers[kept],
+            self.clocks[clocks],
+            self.page_of[kept],
+            self.begins[kept],
+        )
 
 
 class Pages(Protocol):
-    """Where series lie in the pages of a block."""
+    """Where the pages of a block come from."""
 
-    def places(self, numbers: Numbers) -> tuple[Numbers, Numbers]:
-        """Page, and beginning in its flat array, of each series."""
+    def page(self, number: int) -> Page | None:
+        """A decoded page, or None where it is damaged."""
         ...
 
-    def page(self, page: int) -> ValueArray | None:
-        """All values of a page, or None where it is damaged."""
-        ...
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """What a range leaves of some clocks of a block: of n, `counts[n]` times from `begin[n]` on.
+
+    The whole clock is `lengths[n]` times from `offsets[n]` on in the block's times.
+    """
+
+    offsets: Positions
+    lengths: Positions
+    begin: Positions
+    counts: Positions
+
+    def of(self, clocks: Positions) -> "Cut":
+        """Of some of the clocks, in that order; -1 has nothing."""
+        counts = np.where(clocks >= 0, self.counts[clocks], 0)
+        return Cut(self.offsets[clocks], self.lengths[clocks], self.begin[clocks], counts)
 
 
 class BlockReading:
-    """Implements `stacking.Reading`: series of several clocks, `numbers[c]` on the clock `clocks[c]`."""
+    """Implements `stacking.Reading`: of each row the page, and where there its series begins."""
 
     def __init__(
         self,
         pages: Pages,
-        numbers: Sequence[Numbers],
-        clocks: Sequence[TimestampArray],
-        start_ms: int,
-        end_ms: int,
+        times: TimestampArray,
+        cut: Cut,
+        places: tuple[Positions, Positions],
+        picks: Picks,
     ) -> None:
         self._pages = pages
-        self._numbers = numbers
-        begin = [int(times.searchsorted(start_ms, "left")) for times in clocks]
-        end = [int(times.searchsorted(end_ms, "right")) for times in clocks]
-        self.times: list[TimestampArray] = [
-            times[first:last] for times, first, last in zip(clocks, begin, end, strict=True)
-        ]
-        self._begin = np.array(begin, np.int64)
-        self._lengths = np.array([len(times) for times in clocks], np.int64)
+        self._times = times
+        self._cut = cut
+        self._page_of, self._begins = places
+        self._sizes = np.diff(picks.bounds)
+        self.counts = cut.counts
+        self._at = cut.offsets + cut.begin
+        self.first_ms = times.take(self._at, mode="clip")
+        self.last_ms = times.take(self._at + cut.counts - 1, mode="clip")
+
+    def write_times(self, out: TimestampArray, column: Positions) -> None:
+        """All at once."""
+        count, first = int(self.counts[0]), int(column[0])
+        if (self.counts == count).all() and (column == first).all():
+            out[:, first : first + count] = self._times[self._at[:, None] + np.arange(count)]
+            return
+        begin = np.arange(len(out)) * out.shape[1] + column
+        out.reshape(-1)[spread(begin, self.counts)] = self._times[spread(self._at, self.counts)]
+
+    def write(self, out: ValueArray, column: Positions) -> bool:
+        """Page by page, and in a page run by run of series that are cut alike."""
+        cut = np.stack([self._cut.begin, self.counts, column, self._cut.lengths])
+        cut = np.repeat(cut, self._sizes, axis=1)
+        order = np.flatnonzero(cut[1])
+        if (np.diff(self._page_of) < 0).any():
+            order = order[np.argsort(self._page_of[order], kind="stable")]
+        full = True
+        for low, high in runs(self._page_of[order]):
+            rows = order[low:high]
+            page = self._pages.page(int(self._page_of[rows[0]]))
+            if page is None:
+                _blank(out, rows, cut[:, rows])
+                full = False
+            else:
+                _copy(out, rows, page.values, self._begins[rows], cut[:, rows])
+                full = full and page.full
+        return full
 
     def ends_complete(self, clock: int) -> bool:
         """Not known without decoding."""
@@ -54,30 +185,23 @@ class BlockReading:
 
     def drop(self, clock: int) -> None:
         """Leaves a clock's pages alone."""
-        self.times[clock] = self.times[clock][:0]
+        self.counts[clock] = 0
 
-    def write(self, out: ValueArray, bounds: Numbers, first: Numbers) -> None:
-        """Page by page, and in a page run by run of series that are cut alike."""
-        counts = np.array([len(times) for times in self.times], np.int64)
-        used = np.flatnonzero(counts)
-        if not len(used):
-            return
-        sizes = np.diff(bounds)[used]
-        clock = np.repeat(used, sizes)
-        rows = np.concatenate([np.arange(bounds[each], bounds[each + 1]) for each in used.tolist()])
-        numbers = np.concatenate([self._numbers[each] for each in used.tolist()])
-        page_of, begins = self._pages.places(numbers)
-        cut = np.stack([self._begin, counts, first, self._lengths])[:, clock]
-        order = np.argsort(page_of, kind="stable")
-        for low, high in runs(page_of[order]):
-            chosen = order[low:high]
-            flat = self._pages.page(int(page_of[chosen[0]]))
-            if flat is not None:
-                _copy(out, rows[chosen], flat, begins[chosen], cut[:, chosen])
+
+def spread(begin: Positions, sizes: Positions) -> Positions:
+    """The numbers of several runs, one after the other: `sizes[n]` of them from `begin[n]` on."""
+    ends = np.cumsum(sizes)
+    return np.arange(int(ends[-1])) + np.repeat(begin - ends + sizes, sizes)
+
+
+def _blank(out: ValueArray, rows: Positions, cut: Positions) -> None:
+    """Leaves series without samples."""
+    for row, count, column in zip(rows.tolist(), cut[1].tolist(), cut[2].tolist(), strict=True):
+        out[row, column : column + count] = ABSENT
 
 
 def _copy(
-    out: ValueArray, rows: Numbers, flat: ValueArray, begins: Numbers, cut: np.ndarray
+    out: ValueArray, rows: Positions, flat: ValueArray, begins: Positions, cut: Positions
 ) -> None:
     """Series at `begins` of a page to `rows`; `cut` is begin, count, column and length of each."""
     together = np.diff(rows) == 1
@@ -97,13 +221,19 @@ def _copy(
 
 
 def _scatter(
-    out: ValueArray, rows: Numbers, flat: ValueArray, begins: Numbers, cut: np.ndarray
+    out: ValueArray, rows: Positions, flat: ValueArray, begins: Positions, cut: Positions
 ) -> None:
-    """Series that do not lie together, all that are equally long at a time."""
+    """Series that do not lie together: long ones one by one, short ones all that are cut alike at a time."""
     begins = begins + cut[0]
-    key = cut[1] * (int(cut[2].max()) + 1) + cut[2]
+    counts, columns = cut[1], cut[2]
+    if int(counts.min()) >= _LONG:
+        places = zip(*(each.tolist() for each in (rows, begins, counts, columns)), strict=True)
+        for row, begin, count, column in places:
+            out[row, column : column + count] = flat[begin : begin + count]
+        return
+    key = counts * (int(columns.max()) + 1) + columns
     for each in np.unique(key).tolist():
         some = np.flatnonzero(key == each)
-        count, column = int(cut[1, some[0]]), int(cut[2, some[0]])
+        count, column = int(counts[some[0]]), int(columns[some[0]])
         along = np.arange(count)
         out[rows[some][:, None], column + along] = flat[begins[some][:, None] + along]

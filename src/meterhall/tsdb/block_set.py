@@ -31,7 +31,9 @@ class BlockSet:
         self._disk = disk
         self._file = ManifestFile(directory, disk)
         self._caches = Caches(
-            ByteCache(settings.page_cache_bytes), ByteCache(settings.index_cache_bytes)
+            ByteCache(settings.page_cache_bytes),
+            ByteCache(settings.index_cache_bytes),
+            ByteCache(settings.selection_cache_bytes),
         )
         self._lock = threading.Lock()
         self._manifest = self._load()
@@ -49,6 +51,11 @@ class BlockSet:
     def next_group(self) -> int:
         """No group number from here on was ever used, as far as blocks know."""
         return self._manifest.next_group
+
+    @property
+    def selections(self) -> ByteCache:
+        """What selectors found lately, in blocks and elsewhere."""
+        return self._caches.selections
 
     def newest_ms(self) -> int:
         """No block holds a sample after this; NO_TIME where there is no block."""
@@ -91,6 +98,7 @@ class BlockSet:
         for block in removed:
             self._caches.pages.drop(block.number)
             self._caches.indexes.drop(block.number)
+            self._caches.selections.drop(block.number)
             self._disk.unlink(block.path)
 
     def discard(self, numbers: Sequence[int]) -> None:

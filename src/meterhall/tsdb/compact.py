@@ -56,7 +56,7 @@ def merge_blocks(
         with BlockWriter(path, span, disk, check) as writer:
             for tenant in _tenants(blocks):
                 parts = [part for block in blocks if (part := block.tenant(tenant)) is not None]
-                sources = [part.every_part() for part in parts]
+                sources = [part.everything() for part in parts]
                 writer.tenant(tenant, StoredSelection(sources, span.start_ms, span.end_ms - 1))
             made = writer.finish()
         if any(block.damaged for block in blocks):

@@ -2,14 +2,13 @@
 
     1. the log turns to a new segment N; what was appended before is in segments below N
     2. every group freezes what lies before T and shows it; later arrivals go to side buffers
-    3. segment N learns the definitions of all series of the head
-    4. blocks are written: one for each span that the samples touch, all tenants in each
-    5. the manifest lists them, with the mark (N, T): "below N, before T: in blocks"
-    6. groups drop what was written, the head forgets series that have gone quiet
-    7. log segments below N with nothing at or after T are removed
+    3. blocks are written: one for each span that the samples touch, all tenants in each
+    4. the manifest lists them, with the mark (N, T): "below N, before T: in blocks"
+    5. groups drop what was written, the head forgets series that have gone quiet
 
-A crash before 5 leaves the log as the truth, a crash after it the blocks; a sample that is in both is the
-same sample, and reading keeps it once. An error before 5 gives everything back.
+A checkpoint follows (`checkpoint`), and with it the log is cut. A crash before 4 leaves the log as the truth,
+a crash after it the blocks; a sample that is in both is the same sample, and reading keeps it once. An
+error before 4 gives everything back.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,19 +18,18 @@ import numpy as np
 import structlog
 
 from meterhall.model.labels import Labels
-from meterhall.model.samples import TimestampArray, ValueArray
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.block_writer import BlockWriter, Span, in_directory_order
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.group import Group, GroupView
 from meterhall.tsdb.head import TenantHead
+from meterhall.tsdb.head_reading import HeadSource
 from meterhall.tsdb.manifest import LogMark
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.selection import StoredSelection
+from meterhall.tsdb.series_table import table_of
 from meterhall.tsdb.settings import StoreSettings
-from meterhall.tsdb.side import Slots
 from meterhall.tsdb.wal import NO_TIME, Log
-from meterhall.tsdb.wal_format import definition_frames
 
 _log = structlog.get_logger()
 
@@ -41,7 +39,7 @@ _CLOSELY = 8
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """What one group showed: implements `selection.Part`, labels and all."""
+    """What one group showed, labels and all."""
 
     head: TenantHead
     group: Group
@@ -52,15 +50,6 @@ class Frozen:
         """The same series over a part of the time."""
         view = self.view.narrowed(span.start_ms, span.end_ms - 1)
         return Frozen(self.head, self.group, self.labels, view)
-
-    @property
-    def times_max(self) -> int:
-        """No series has more samples than this."""
-        return self.view.times_max
-
-    def read(self, pick: Slots) -> tuple[TimestampArray, ValueArray]:
-        """Samples of the series at these positions of `labels`."""
-        return self.view.read(pick)
 
 
 class Flush:
@@ -94,10 +83,7 @@ class Flush:
         try:
             for head in heads():
                 frozen += _freeze(head, end_ms)
-                self._redefine(head)
             samples = sum(self._write(frozen, span, written) for span in self._spans(frozen))
-            # The barrier: the definitions in segment N must be on disk before older ones go.
-            self._log.submit(()).result()
             mark = LogMark(segment, end_ms)
             self._blocks.publish(written, mark=mark, next_group=next_group)
         except BaseException:
@@ -112,28 +98,24 @@ class Flush:
         for head in heads():
             with head.lock:
                 head.drop_idle(end_ms)
-        self._log.drop_before(segment, end_ms)
         _log.info("flush.done", blocks=len(written), samples=samples, before_ms=end_ms)
         return samples
-
-    def _redefine(self, head: TenantHead) -> None:
-        with head.lock:
-            definitions = list(head.definitions())
-        for definition in definitions:
-            self._log.submit(definition_frames(definition))
 
     def _write(self, frozen: Sequence[Frozen], span: Span, written: list[int]) -> int:
         """Writes the span's block, if anything lies in it; returns its samples."""
         sources: dict[Owner, list[Frozen]] = {}
         for part in frozen:
             here = part.narrowed(span)
-            if here.times_max:
+            if here.view.times_max:
                 sources.setdefault(part.head.tenant, []).append(here)
         number, path = self._blocks.new_path()
         samples = 0
         with BlockWriter(path, span, self._disk, self._check) as writer:
             for tenant in in_directory_order(list(sources)):
-                selection = StoredSelection([sources[tenant]], span.start_ms, span.end_ms - 1)
+                parts = sources[tenant]
+                table = table_of([part.labels for part in parts])
+                source = HeadSource(table, [part.view for part in parts])
+                selection = StoredSelection([source], span.start_ms, span.end_ms - 1)
                 samples += writer.tenant(tenant, selection)
             if writer.finish():
                 written.append(number)

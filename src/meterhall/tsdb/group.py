@@ -23,12 +23,11 @@ from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueAr
 from meterhall.tsdb.cache import NotAtHand
 from meterhall.tsdb.merging import Piece, clip, merge
 from meterhall.tsdb.newest import newest_present
-from meterhall.tsdb.pages import decode_page, encode_page
+from meterhall.tsdb.pages import PAGE_COLUMNS, decode_page, encode_columns
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.side import SideRow, SideRows, Slots, read_rows
 from meterhall.tsdb.wal import NO_TIME
 
-_PAGE_COLUMNS = 32
 _FIRST_ROWS = 8
 _NEVER = 2**63 - 1
 # A row is worth a matrix row while at least one cell in eight is filled on average.
@@ -38,7 +37,7 @@ _SPARSE_FREE_CELLS = 512
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sealed:
-    """Rows that left the raw matrix, as pages of `_PAGE_COLUMNS` columns each.
+    """Rows that left the raw matrix, as pages of `PAGE_COLUMNS` columns each.
 
     `places[slot]` is the column in the pages, or -1; None is the identity.
     """
@@ -54,18 +53,18 @@ class Sealed:
         if self.places is None and len(slots):
             # Most often a few neighbours are asked for, which lie in one page.
             low, high = int(slots.min()), int(slots.max())
-            page = low // _PAGE_COLUMNS
-            if high < self.width and page == high // _PAGE_COLUMNS:
-                return self._decoded(page)[slots - page * _PAGE_COLUMNS]
+            page = low // PAGE_COLUMNS
+            if high < self.width and page == high // PAGE_COLUMNS:
+                return self._decoded(page)[slots - page * PAGE_COLUMNS]
         if self.places is not None:
             known = slots < len(self.places)
             places = np.where(known, self.places[np.where(known, slots, 0)], -1)
         out = np.full((len(slots), len(self.times)), ABSENT)
-        page_of = places // _PAGE_COLUMNS
+        page_of = places // PAGE_COLUMNS
         inside = (places >= 0) & (places < self.width)
         for page in np.unique(page_of[inside]).tolist():
             where = np.flatnonzero(inside & (page_of == page))
-            out[where] = self._decoded(page)[places[where] - page * _PAGE_COLUMNS]
+            out[where] = self._decoded(page)[places[where] - page * PAGE_COLUMNS]
         return out
 
     def moved(self, kept: Slots) -> "Sealed":
@@ -77,9 +76,18 @@ class Sealed:
         places = np.where(places < self.width, places, -1)
         return Sealed(self.times, self.pages, self.width, places.astype(np.int32))
 
+    def in_pages(self, columns: Slots) -> Slots:
+        """What belongs to each place in the pages, out of what belongs to each slot; -1 for no slot."""
+        if self.places is None:
+            return columns[: self.width]
+        found = np.full(self.width, -1, np.int64)
+        slots = np.flatnonzero(self.places >= 0)
+        found[self.places[slots]] = columns[slots]
+        return found
+
     def _decoded(self, page: int) -> ValueArray:
         rows = len(self.times)
-        columns = min(_PAGE_COLUMNS, self.width - page * _PAGE_COLUMNS)
+        columns = min(PAGE_COLUMNS, self.width - page * PAGE_COLUMNS)
         return decode_page(self.pages[page], np.full(columns, rows, np.int64)).reshape(-1, rows)
 
 
@@ -281,17 +289,18 @@ class Group:
     def view(self, slots: Slots, start_ms: int, end_ms: int) -> GroupView:
         """What the slots hold in a range, safe to read after the lock is released."""
         row_start = max(start_ms, self._published_ms)
-        times = self._raw_times[: self._rows]
-        first = int(np.searchsorted(times, row_start, "left"))
-        last = int(np.searchsorted(times, end_ms, "right"))
-        sealed = [each for each in self._sealed if _overlaps(each.times, row_start, end_ms)]
+        first, last = 0, self._rows
+        times = self._raw_times[:last]
+        if last and (times[0] < row_start or times[-1] > end_ms):
+            first = int(times.searchsorted(row_start, "left"))
+            last = int(times.searchsorted(end_ms, "right"))
         return GroupView(
             slots,
             row_start,
             end_ms,
             times[first:last],
             self._raw[first:last],
-            sealed,
+            [each for each in self._sealed if _overlaps(each.times, row_start, end_ms)],
             [side.between(start_ms, end_ms) for side in (self._flushing, self._side)],
         )
 
@@ -316,6 +325,42 @@ class Group:
         if self._side.may_hold(after_ms, end_ms) or self._flushing.may_hold(after_ms, end_ms):
             raise NotAtHand
         return sample
+
+    def kept(self) -> tuple[GroupView, Slots]:
+        """All that is in no block, and the column of each slot."""
+        columns, slots = self.live_columns()
+        column_of = np.full(self.width, -1, np.int64)
+        column_of[slots] = columns
+        return self.view(np.arange(self.width), NO_TIME, -NO_TIME - 1), column_of
+
+    def adopt(self, times: TimestampArray, slots: Slots, pages: Sequence[bytes]) -> bool:
+        """Takes sealed rows from a checkpoint as they are; place i is `slots[i]`, or no one's where that is -1.
+
+        False where they must be put row by row: they are few, or not all newer than what there is.
+        Follow with `learn_last`.
+        """
+        few = len(times) < self._settings.seal_rows
+        if few or self._rows or int(times[0]) <= self._newest_row():
+            return False
+        places = None
+        if not np.array_equal(slots, np.arange(len(slots))):
+            known = np.flatnonzero(slots >= 0)
+            places = np.full(self.width, -1, np.int32)
+            places[slots[known]] = known
+        self._sealed = (*self._sealed, Sealed(times, pages, len(slots), places))
+        self.time_max = max(self.time_max, int(times[-1]))
+        self.time_min = min(self.time_min, int(times[0]))
+        self.samples += len(times) * len(slots)
+        return True
+
+    def learn_last(self) -> None:
+        """Finds the newest sample of each slot in adopted rows; most are in the newest ones."""
+        for sealed in reversed(self._sealed):
+            slots = np.flatnonzero(self._last < sealed.times[-1])
+            if len(slots):
+                present = sealed.read(slots).view(np.uint64) != ABSENT_BITS
+                newest = np.where(present, sealed.times, NO_TIME).max(axis=1)
+                self._last[slots] = np.maximum(self._last[slots], newest)
 
     def begin_flush(self, end_ms: int) -> GroupView | None:
         """Freezes what lies before `end_ms` and shows it; None where there is nothing.
@@ -348,8 +393,12 @@ class Group:
         self._side.absorb(self._flushing, self.width)
 
     def idle_slots(self, before_ms: int) -> Slots:
-        """Slots without a sample in the head at or after `before_ms`, nor in the side buffer."""
-        used = self._last >= before_ms
+        """Slots without a sample in the head at or after `before_ms`, nor in the side buffer.
+
+        Rows that no flush has frozen are in no block, however old they are: the group was born after the
+        flush began. Their slots are not idle.
+        """
+        used = self._last >= min(before_ms, max(self._frozen_ms, NO_TIME + 1))
         self._side.mark_used(used)
         return np.flatnonzero(~used)
 
@@ -432,13 +481,7 @@ class Group:
         count = self._settings.seal_rows
         self._widen()
         matrix = np.ascontiguousarray(self._raw[:count, : self.width].T)
-        pages = [
-            encode_page(
-                matrix[first : first + _PAGE_COLUMNS].ravel(),
-                np.full(min(_PAGE_COLUMNS, self.width - first), count, np.int64),
-            )
-            for first in range(0, self.width, _PAGE_COLUMNS)
-        ]
+        pages = encode_columns(matrix)
         sealed = Sealed(self._raw_times[:count].copy(), pages, self.width)
         raw = np.full_like(self._raw, ABSENT)
         raw[: self._rows - count] = self._raw[count : self._rows]

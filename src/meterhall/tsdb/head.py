@@ -37,19 +37,19 @@ from meterhall.model.samples import (
     ValueArray,
 )
 from meterhall.ports.series import NewestSample
-from meterhall.tsdb.cache import NotAtHand
-from meterhall.tsdb.group import Group, GroupView
-from meterhall.tsdb.head_reading import HeadReading
+from meterhall.tsdb.cache import ByteCache, NotAtHand
+from meterhall.tsdb.group import Group
+from meterhall.tsdb.head_reading import HeadSource
 from meterhall.tsdb.index import HeadIndex
 from meterhall.tsdb.matching import match, match_few, values_among
 from meterhall.tsdb.merging import runs
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.refusals import duplicate
+from meterhall.tsdb.series_table import SeriesTable, table_bytes, table_of
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.side import Slots
-from meterhall.tsdb.stacking import Bulk, Pick
 from meterhall.tsdb.wal import NO_TIME
-from meterhall.tsdb.wal_format import Definition, GroupRow
+from meterhall.tsdb.wal_format import Definition, GroupRow, SealedRows
 
 _COLUMN_BITS = 24
 _COLUMN_MASK = (1 << _COLUMN_BITS) - 1
@@ -87,43 +87,30 @@ class Batch:
     rejections: list[Rejection] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
     rows: list[GroupRow] = field(default_factory=list)
-    time_max: int = NO_TIME
     late_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HeadPart:
-    """Series of one group that a selection found."""
+class HeadTable:
+    """Series of some groups, group by group: their slots there."""
 
-    labels: Sequence[Labels]
-    view: GroupView
-
-    @property
-    def times_max(self) -> int:
-        """No series of the part can have more samples than this."""
-        return self.view.times_max
-
-    def read(self, pick: Slots) -> tuple[TimestampArray, ValueArray]:
-        """Samples of the series at these positions of `labels`."""
-        return self.view.read(pick)
-
-
-class HeadParts(list[HeadPart], Bulk):
-    """One tenant's parts: what is in raw rows alone is copied once."""
-
-    def reading(self, picks: Sequence[Pick]) -> HeadReading:
-        """Series of several clocks; a pick of part -1 has nothing here."""
-        return HeadReading(
-            [(self[part].view, places) if part >= 0 else None for part, places in picks]
-        )
+    series: SeriesTable
+    groups: Sequence[int]
+    slots: Sequence[Slots]
 
 
 class TenantHead:
     """Groups and index of one tenant. Every method wants `lock` held, except where it says not."""
 
     def __init__(
-        self, tenant: Owner, settings: StoreSettings, past: Past, next_group: Callable[[], int]
+        self,
+        tenant: Owner,
+        settings: StoreSettings,
+        past: Past,
+        next_group: Callable[[], int],
+        tables: ByteCache,
     ) -> None:
+        """`tables` keeps what selectors found; its keys begin with the tenant."""
         self.tenant = tenant
         self.lock = threading.RLock()
         self.index = HeadIndex()
@@ -131,6 +118,7 @@ class TenantHead:
         self._settings = settings
         self._past = past
         self._next_group = next_group
+        self._tables = tables
         self._group_of_clock: dict[str, Group] = {}
         self._refs = np.empty(0, np.int64)
         self._aliases: dict[int, int] = {}
@@ -178,6 +166,11 @@ class TenantHead:
                     self._append(batch, group, row.time_ms, columns, values)
         return batch
 
+    def holds_late(self, rows: Sequence[Row]) -> bool:
+        """Whether some series in the rows has a newer sample already. Takes `lock` itself."""
+        with self.lock:
+            return any(self._is_late(row) for row in rows)
+
     def define(self, definition: Definition) -> None:
         """Restores columns from the log. Wants the newest definition first; they may repeat."""
         group = self.groups.get(definition.group)
@@ -220,38 +213,81 @@ class TenantHead:
             return True
         return self._replay_slowly(group, row, wide, slots)
 
+    def replay_sealed(self, rows: SealedRows) -> bool:
+        """The same for rows from a checkpoint, which stay sealed where nothing is in their way."""
+        group = self.groups.get(rows.group)
+        if group is None:
+            return False
+        living = rows.columns >= 0
+        slots = np.full(len(living), -1, np.int64)
+        slots[living] = group.slots(rows.columns[living])
+        if (slots[living] >= 0).all() and group.adopt(rows.times, slots, rows.pages):
+            return True
+        known = [self.replay(row) for row in rows.rows()]
+        return all(known)
+
     def forget_empty(self) -> None:
         """Drops series without samples, after replay."""
         for group in list(self.groups.values()):
+            group.learn_last()
             self._drop(group, group.idle_slots(NO_TIME + 1))
         self._aliases.clear()
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> HeadParts:
-        """Series that pass and may have samples in the range, group by group."""
-        parts = HeadParts()
-        for group, recent in self._recent(matchers, start_ms, end_ms):
-            labels = self._labels(group, recent)
-            parts.append(HeadPart(labels, group.view(recent, start_ms, end_ms)))
-        return parts
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> HeadSource:
+        """Series that pass and may have samples in the range, a clock a group."""
+        table = self._recent(matchers, start_ms, end_ms)
+        views = [
+            self.groups[number].view(slots, start_ms, end_ms)
+            for number, slots in zip(table.groups, table.slots, strict=True)
+        ]
+        return HeadSource(table.series, views)
 
     def values(
         self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int
     ) -> Collection[str]:
         """Values of a label in the series that `select` finds."""
+        table = self._recent(matchers, start_ms, end_ms)
         found = BitMap()
-        for group, recent in self._recent(matchers, start_ms, end_ms):
-            found |= BitMap(group.series[recent].astype(np.uint32))
+        for number, slots in zip(table.groups, table.slots, strict=True):
+            found |= BitMap(self.groups[number].series[slots].astype(np.uint32))
         return values_among(self.index, name, found, self.index.labels)
 
-    def _recent(
-        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int
-    ) -> Iterator[tuple[Group, Slots]]:
-        numbers = np.asarray(match(self.index, matchers).to_array(), np.uint32)
-        for group, slots in self._by_group(numbers):
-            if group.time_min <= end_ms and group.time_max >= start_ms:
-                recent = slots[group.last(slots) >= start_ms]
-                if len(recent):
-                    yield group, recent
+    def _recent(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> HeadTable:
+        """Series that pass and whose group and own newest sample reach into the range."""
+        table = self._matching(tuple(matchers))
+        found = [
+            (self.groups[number], slots)
+            for number, slots in zip(table.groups, table.slots, strict=True)
+        ]
+        recent = [_recent(group, slots, start_ms, end_ms) for group, slots in found]
+        if all(mask.all() for mask in recent):
+            return table
+        return self._table(
+            [
+                (group, slots[mask])
+                for (group, slots), mask in zip(found, recent, strict=True)
+                if mask.any()
+            ]
+        )
+
+    def _matching(self, matchers: tuple[Matcher, ...]) -> HeadTable:
+        """Every series that passes: looked for once, until a series comes or goes."""
+
+        def load() -> tuple[HeadTable, int]:
+            numbers = np.asarray(match(self.index, matchers).to_array(), np.uint32)
+            table = self._table(list(self._by_group(numbers)))
+            return table, table_bytes(table.series)
+
+        key = (self.tenant, self.index.generation, matchers)
+        found: HeadTable = self._tables.get(key, load)
+        return found
+
+    def _table(self, groups: Sequence[tuple[Group, Slots]]) -> HeadTable:
+        return HeadTable(
+            table_of([self._labels(group, slots) for group, slots in groups]),
+            [group.number for group, _ in groups],
+            [slots for _, slots in groups],
+        )
 
     def newest(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
@@ -308,7 +344,15 @@ class TenantHead:
             group.put(time_ms, slots, values)
             batch.late_bytes += group.late_bytes - before
             batch.rows.append(_group_row(group.number, time_ms, columns, values))
-            batch.time_max = max(batch.time_max, time_ms)
+
+    def _is_late(self, row: Row) -> bool:
+        for number, columns, _ in _split(row):
+            group = self.groups.get(number)
+            if group is not None:
+                slots = group.slots(columns)
+                if (group.last(slots[slots >= 0]) > row.time_ms).any():
+                    return True
+        return False
 
     def _judge(
         self, batch: Batch, group: Group, time_ms: int, columns: Slots, values: ValueArray
@@ -411,6 +455,13 @@ class TenantHead:
             refs[: len(self._refs)] = self._refs
             self._refs = refs
         self._refs[np.asarray(numbers)] = (group << _COLUMN_BITS) | np.asarray(columns, np.int64)
+
+
+def _recent(group: Group, slots: Slots, start_ms: int, end_ms: int) -> NDArray[np.bool_]:
+    """Which slots of a group that reaches into the range have their newest sample not before it."""
+    if group.time_min > end_ms or group.time_max < start_ms:
+        return np.zeros(len(slots), np.bool_)
+    return np.greater_equal(group.last(slots), start_ms)
 
 
 def _split(row: Row) -> Iterator[tuple[int, Slots, ValueArray]]:

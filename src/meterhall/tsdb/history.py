@@ -9,12 +9,14 @@ from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
 from meterhall.ports.series import NewestSample
-from meterhall.tsdb.block import Block, TenantBlock
+from meterhall.tsdb.block import Block, BlockSource, TenantBlock
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.cache import NotAtHand
 from meterhall.tsdb.matching import Postings, match, values_among
 from meterhall.tsdb.owner import Owner
-from meterhall.tsdb.selection import Source, StoredSelection
+from meterhall.tsdb.selection import StoredSelection
+from meterhall.tsdb.series_table import SeriesTable, Union, table_bytes, united
+from meterhall.tsdb.stacking import Source
 from meterhall.tsdb.wal import NO_TIME
 
 # `newest` asks no more blocks than this; usually one or two are in the range.
@@ -65,25 +67,32 @@ class History:
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Iterator[Source]:
         """One source for each block that may hold samples of the range."""
         for here in self._parts(start_ms, end_ms):
-            numbers = np.asarray(match(here, matchers).to_array(), np.int64)
-            if len(numbers):
-                yield here.parts(numbers, start_ms, end_ms)
+            yield here.select(matchers, start_ms, end_ms)
+
+    def united(self, tables: Sequence[SeriesTable]) -> Union:
+        """The union of tables, made once for as long as these are the same."""
+
+        def load() -> tuple[Union, int]:
+            made = united(tables)
+            return made, table_bytes(made.table) + sum(map(table_bytes, tables))
+
+        if len(tables) == 1:
+            return united(tables)
+        found: Union = self.blocks.selections.get((self.tenant, *tables), load)
+        return found
 
     def newest(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
     ) -> list[NewestSample]:
-        """Newest samples block by block: a series may be there several times. Raises NotAtHand.
-
-        A tenant without samples in a block of the range is not at hand either, since the block's
-        directory would have to be searched.
-        """
+        """Newest samples block by block: a series may be there several times. Raises NotAtHand."""
         found: list[NewestSample] = []
         blocks = [block for block in self.blocks.blocks if block.overlaps(start_ms, end_ms)]
         if len(blocks) > _BLOCKS_MAX:
             raise NotAtHand
         for block in blocks:
             here = block.tenant_at_hand(self.tenant)
-            found += here.newest(matchers, start_ms, end_ms, series_max)
+            if here is not None:
+                found += here.newest(matchers, start_ms, end_ms, series_max)
         return found
 
     def values(
@@ -133,4 +142,5 @@ def _known(
         if number >= 0:
             numbers.append(number)
             rows[labels] = row
-    return here.parts(np.asarray(numbers, np.int64), start_ms, end_ms), rows
+    table = here.table(np.asarray(numbers, np.int64))
+    return BlockSource(here, table, start_ms, end_ms), rows

@@ -23,6 +23,8 @@ class HeadIndex:
         self._free: list[int] = []
         self._pairs: dict[str, dict[str, tuple[_Pair, BitMap]]] = {}
         self._every = BitMap()
+        # Grows with every change, so that what was found can be told from what would be found now.
+        self.generation = 0
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -52,6 +54,7 @@ class HeadIndex:
             self._labels[number] = interned
         self._numbers[interned] = number
         self._every.add(number)
+        self.generation += 1
         return number
 
     def remove(self, numbers: Sequence[int]) -> None:
@@ -69,6 +72,7 @@ class HeadIndex:
             self._labels[number] = None
             self._every.discard(number)
         self._free.extend(numbers)
+        self.generation += 1
 
     def every(self) -> BitMap:
         """All series."""

@@ -5,6 +5,7 @@ the log counts in both columns.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,17 @@ from meterhall.tsdb.cache import ByteCache
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.manifest import ManifestDamagedError, ManifestFile
 from meterhall.tsdb.owner import Owner
-from meterhall.tsdb.wal_format import Damage, Kind, decode_definition, decode_samples, frames
+from meterhall.tsdb.wal_format import (
+    DEFINITIONS,
+    Damage,
+    Frame,
+    GroupRow,
+    Kind,
+    decode_definition,
+    decode_samples,
+    decode_sealed,
+    frames,
+)
 
 _CACHE_BYTES = 16 << 20
 
@@ -64,7 +75,7 @@ def inspect(directory: Path) -> Contents:
     except ManifestDamagedError:
         contents.unreadable.append(filenames.MANIFEST)
         manifest = None
-    caches = Caches(ByteCache(_CACHE_BYTES), ByteCache(_CACHE_BYTES))
+    caches = Caches(*(ByteCache(_CACHE_BYTES) for _ in range(3)))
     for number, path in filenames.block_paths(directory):
         if manifest is None or number in manifest.blocks:
             try:
@@ -110,16 +121,22 @@ def _add_log(contents: Contents, directory: Path, disk: Disk) -> None:
         for piece in frames(data):
             if isinstance(piece, Damage):
                 contents.unreadable.append(f"{path.name}: {piece.length} bytes at {piece.offset}")
-            elif piece.kind == Kind.DEFINE:
-                definition = decode_definition(piece.payload)
+            elif piece.kind in DEFINITIONS:
+                definition = decode_definition(piece.kind, piece.payload)
                 tenant_of[definition.group] = definition.tenant
-            elif piece.kind == Kind.SAMPLES:
-                for row in decode_samples(piece.payload):
+            else:
+                for row in _rows(piece):
                     counts[row.group] += len(row.values)
     for group, samples in counts.items():
         tenant = tenant_of.get(group)
         if tenant is not None:
             contents.tenants.setdefault(tenant, TenantUse()).log_samples += samples
+
+
+def _rows(piece: Frame) -> Iterable[GroupRow]:
+    if piece.kind == Kind.SAMPLES:
+        return decode_samples(piece.payload)
+    return decode_sealed(piece.payload).rows() if piece.kind == Kind.SEALED else ()
 
 
 def _widen(use: TenantUse, oldest_ms: int, newest_ms: int) -> None:

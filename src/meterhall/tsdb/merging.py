@@ -67,7 +67,7 @@ def is_full(values: ValueArray) -> bool:
     # Both are NaNs: a matrix without any is full, and that test is cheap.
     if not np.isnan(values).any():
         return True
-    bits = values.view(np.uint64)
+    bits = np.ascontiguousarray(values).view(np.uint64)
     return not bool(((bits == ABSENT_BITS) | (bits == STALE_BITS)).any())
 
 

@@ -8,6 +8,7 @@ exactly.
 """
 
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from pcodec import ChunkConfig, DeltaSpec, standalone
 from meterhall.model.samples import ABSENT_BITS, NAN_BITS, STALE_BITS, ValueArray
 
 PAGE_VALUES_MAX = 65_536
+# Of a matrix of the head, so many series are one page.
+PAGE_COLUMNS = 32
 
 _HEADER = struct.Struct("<7I")
 _CONSTANT, _INTEGRAL, _GENERAL = 0, 1, 2
@@ -79,6 +82,24 @@ def decode_page(page: bytes | memoryview, lengths: Lengths) -> ValueArray:
         if stream:
             bits[standalone.simple_decompress(stream)] = special
     return flat
+
+
+def encode_columns(matrix: ValueArray) -> list[bytes]:
+    """A matrix, series by times, as pages of PAGE_COLUMNS series each."""
+    pages = []
+    for first in range(0, len(matrix), PAGE_COLUMNS):
+        part = matrix[first : first + PAGE_COLUMNS]
+        pages.append(encode_page(part.ravel(), np.full(len(part), part.shape[1], np.int64)))
+    return pages
+
+
+def decode_columns(pages: Sequence[bytes], series: int, times: int) -> ValueArray:
+    """The matrix again."""
+    matrix = np.empty((series, times), np.float64)
+    for number, page in enumerate(pages):
+        part = matrix[number * PAGE_COLUMNS : (number + 1) * PAGE_COLUMNS]
+        part[:] = decode_page(page, np.full(len(part), times, np.int64)).reshape(-1, times)
+    return matrix
 
 
 def _spread(

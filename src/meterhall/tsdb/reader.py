@@ -10,7 +10,8 @@ from meterhall.tsdb.cache import NotAtHand
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.history import History
 from meterhall.tsdb.matching import Postings
-from meterhall.tsdb.selection import Source, StoredSelection
+from meterhall.tsdb.selection import StoredSelection
+from meterhall.tsdb.stacking import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class TenantReader:
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> StoredSelection:
         """Series that pass all matchers and may have samples in the range."""
         start_ms, end_ms = _int64(start_ms), _int64(end_ms)
-        return StoredSelection(self._sources(matchers, start_ms, end_ms), start_ms, end_ms)
+        sources = self._sources(matchers, start_ms, end_ms)
+        return StoredSelection(sources, start_ms, end_ms, self.history.united)
 
     def newest(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
@@ -81,14 +83,13 @@ class TenantReader:
             labels
             for matchers in sets
             for source in self._sources(matchers, start_ms, end_ms)
-            for part in source
-            for labels in part.labels
+            for labels in source.table.labels
         }
 
     def _sources(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Iterable[Source]:
         with self.head.lock:
-            parts = self.head.select(matchers, start_ms, end_ms)
-        yield parts
+            recent = self.head.select(matchers, start_ms, end_ms)
+        yield recent
         yield from self.history.select(matchers, start_ms, end_ms)
 
     def _union(

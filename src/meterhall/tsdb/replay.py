@@ -1,13 +1,14 @@
 """Reading the log again at start: definitions first, then samples.
 
-Two passes, because a kept segment may hold samples whose definitions were only repeated in a later one.
+Two passes, so that a series that has come back after a rest is known by its newest definition. A segment
+that is a checkpoint holds all that is wanted of those below it, which a crash may have left there.
 Damage never fails the start: a torn tail of the last segment is cut, anything else is copied to
 `quarantine/`, named in the service's log and counted; it costs only its own samples. Definitions are
 written twice in a row, so that no single bad spot costs the samples that rest on them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -17,16 +18,20 @@ from meterhall.tsdb import filenames
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.wal import Segment
 from meterhall.tsdb.wal_format import (
+    DEFINITIONS,
     FRAME_HEADER_BYTES,
     SEGMENT_HEADER_BYTES,
     Damage,
     Definition,
     GroupRow,
     Kind,
+    SealedRows,
     decode_definition,
     decode_samples,
+    decode_sealed,
     frames,
     header_is_sound,
+    is_checkpoint,
 )
 
 _log = structlog.get_logger()
@@ -34,11 +39,11 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """Where the sound SAMPLES payloads of one segment are."""
+    """Where the sound payloads with samples are in one segment: kind, begin, end."""
 
     path: Path
     segment: Segment
-    places: Sequence[tuple[int, int]]
+    places: Sequence[tuple[int, int, int]]
 
 
 @dataclass(slots=True)
@@ -50,19 +55,16 @@ class Replayed:
     definitions: list[Definition] = field(default_factory=list)
     records: list[_Records] = field(default_factory=list)
 
-    def rows(self) -> Iterator[tuple[int, list[GroupRow]]]:
-        """Segment numbers and rows, record by record; also learns each segment's newest time.
+    def rows(self) -> Iterator[tuple[int, Sequence[GroupRow] | SealedRows]]:
+        """Segment numbers and rows, record by record.
 
         Reads each segment a second time, so that one of them is in memory and not the whole log.
         """
         for records in self.records:
-            segment = records.segment
             data = memoryview(self.disk.read(records.path))
-            for begin, end in records.places:
-                rows = decode_samples(data[begin:end])
-                newest = max((row.time_ms for row in rows), default=segment.time_max)
-                segment.time_max = max(segment.time_max, newest)
-                yield segment.number, rows
+            for kind, begin, end in records.places:
+                decode = decode_samples if kind == Kind.SAMPLES else decode_sealed
+                yield records.segment.number, decode(data[begin:end])
 
 
 def replay(directory: Path, disk: Disk) -> Replayed:
@@ -94,7 +96,11 @@ class _Source:
 
 def _read_segment(result: Replayed, source: _Source, number: int, data: memoryview) -> None:
     segment = Segment(number, len(data))
-    places: list[tuple[int, int]] = []
+    places: list[tuple[int, int, int]] = []
+    if is_checkpoint(data):
+        source = replace(source, last=False)
+        result.definitions.clear()
+        result.records.clear()
     result.segments.append(segment)
     result.records.append(_Records(source.path, segment, places))
     torn = source.last and len(data) < SEGMENT_HEADER_BYTES
@@ -104,15 +110,15 @@ def _read_segment(result: Replayed, source: _Source, number: int, data: memoryvi
     for piece in frames(data):
         if isinstance(piece, Damage):
             _damaged(source, data, piece)
-        elif piece.kind == Kind.DEFINE:
+        elif piece.kind in DEFINITIONS:
             # Definitions are written twice in a row; the second is only needed where the first is bad.
             if piece.payload != before:
-                result.definitions.append(decode_definition(piece.payload))
+                result.definitions.append(decode_definition(piece.kind, piece.payload))
             before = piece.payload
-        elif piece.kind == Kind.SAMPLES:
+        elif piece.kind in (Kind.SAMPLES, Kind.SEALED):
             begin = piece.offset + FRAME_HEADER_BYTES
-            places.append((begin, begin + len(piece.payload)))
-        else:
+            places.append((piece.kind, begin, begin + len(piece.payload)))
+        elif piece.kind != Kind.CHECKPOINT:
             _note(source.path, piece.offset, len(piece.payload), f"record kind {piece.kind}")
 
 

@@ -1,82 +1,52 @@
 """Reading: what the head and the blocks hold of some series, as matrices with one clock each.
 
-A *part* is the series of one clock in one source. Series that share their clock in every source share it in
-the answer; each is a row of exactly one group. Nothing is decoded before `groups` is iterated, and
-then clock by clock.
+A *source* is the head or a block. Series that share their clock in every source share it in the answer; each is
+a row of exactly one group. Nothing is decoded before `groups` or `stacks` is iterated.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from meterhall.model.labels import Labels
 from meterhall.model.samples import SeriesGroup
 from meterhall.model.stack import SeriesStack, fits, stacked
-from meterhall.tsdb.merging import Piece, clip, drop_empty_times, is_full, merge, runs
-from meterhall.tsdb.stacking import Bulk, Pick, Reading, keep_newest, read_pieces, stack
+from meterhall.tsdb.merging import Piece, clip, drop_empty_times, is_full, merge
+from meterhall.tsdb.series_table import Positions, SeriesTable, Union, united
+from meterhall.tsdb.stacking import Picks, Source, keep_newest, stack
 
-Positions = NDArray[np.int64]
-
-
-class Part(Protocol):
-    """Series of one clock in one source."""
-
-    @property
-    def labels(self) -> Sequence[Labels]: ...
-
-    @property
-    def times_max(self) -> int:
-        """No series of the part can have more samples than this in the range."""
-        ...
-
-    def read(self, pick: Positions) -> Piece:
-        """Samples of the series at these positions of `labels`."""
-        ...
-
-
-# The parts of one source hold each label set once.
-Source = Sequence[Part]
+# So few are sooner read one by one.
+_FEW_CLOCKS = 3
 
 
 class StoredSelection:
     """Implements `ports.series.Selection` over sources. Times are clipped to the range."""
 
-    def __init__(self, sources: Iterable[Source], start_ms: int, end_ms: int) -> None:
-        self._sources = [source for source in sources if source]
+    def __init__(
+        self,
+        sources: Iterable[Source],
+        start_ms: int,
+        end_ms: int,
+        unite: Callable[[Sequence[SeriesTable]], Union] = united,
+    ) -> None:
+        self._sources = [source for source in sources if source.table.labels]
         self._range = (start_ms, end_ms)
-        self._labels: list[Labels]
-        self._rows: list[list[Positions]]
-        if len(self._sources) == 1:
-            self._labels = [labels for part in self._sources[0] for labels in part.labels]
-            ends = np.cumsum([len(part.labels) for part in self._sources[0]])
-            self._rows = [np.split(np.arange(len(self._labels)), ends[:-1])]
-        else:
-            # The source with most samples gives the order, so that its pages are copied in long runs.
-            sizes = [_samples_max(source) for source in self._sources]
-            numbers: dict[Labels, int] = {}
-            rows_of: dict[int, list[Positions]] = {}
-            for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
-                rows_of[index] = [_numbered(numbers, part.labels) for part in self._sources[index]]
-            self._rows = [rows_of[index] for index in range(len(sizes))]
-            self._labels = list(numbers)
-        self._part_of, self._place_of = self._tables()
+        self._union = unite([source.table for source in self._sources]) if self._sources else _NONE
 
     @property
     def labels(self) -> Sequence[Labels]:
         """Each label set once."""
-        return self._labels
+        return self._union.table.labels
 
     @property
     def samples_max(self) -> int:
         """A bound on the samples that `groups` yields."""
-        return sum(map(_samples_max, self._sources))
+        return int(self._times_max() @ np.diff(self._union.table.bounds))
 
     def groups(self) -> Iterator[SeriesGroup]:
         """The samples, clock by clock."""
-        for rows in self.clocks():
-            group = self._group(rows)
+        for clock in range(self._union.table.clocks):
+            group = self._group(clock)
             if len(group.times):
                 yield group
 
@@ -85,100 +55,80 @@ class StoredSelection:
 
         With `newest`, samples may be missing whose series has a later one.
         """
-        waiting: list[Positions] = []
+        if self._union.table.clocks <= _FEW_CLOCKS:
+            yield from stacked(self.groups())
+            return
+        sizes = np.diff(self._union.table.bounds).tolist()
+        waiting: list[int] = []
         series, shortest, longest = 0, 0, 0
-        for rows in self.clocks():
-            length = self._times_max(int(rows[0]))
+        for clock, length in enumerate(self._times_max().tolist()):
+            if not length:
+                continue
             shortest, longest = min(shortest, length), max(longest, length)
-            if waiting and not fits(series + len(rows), shortest, longest):
+            if waiting and not fits(series + sizes[clock], shortest, longest):
                 yield from self._stack(waiting, newest=newest)
                 waiting = []
             if not waiting:
                 series, shortest, longest = 0, length, length
-            waiting.append(rows)
-            series += len(rows)
+            waiting.append(clock)
+            series += sizes[clock]
         if waiting:
             yield from self._stack(waiting, newest=newest)
 
-    def clocks(self) -> Iterator[Positions]:
-        """Positions in `labels` of the series that share their clock everywhere, clock by clock."""
-        key = self.clock_keys()
-        order = np.argsort(key, kind="stable")
-        for first, last in runs(key[order]):
-            yield order[first:last]
-
     def clock_keys(self) -> Positions:
         """A number for each series; equal where two share their clock in every source."""
-        key = np.zeros(len(self._labels), np.int64)
-        for parts, source in zip(self._part_of, self._sources, strict=True):
-            _, key = np.unique(key * (len(source) + 1) + parts + 1, return_inverse=True)
-        return key
+        return self._union.table.clock_of()
 
     def read(self, rows: Positions) -> Piece:
         """Samples of series that share their clock."""
+        clock = int(np.searchsorted(self._union.table.bounds, rows[0], "right")) - 1
         pieces = []
-        for source, parts, places in zip(self._sources, self._part_of, self._place_of, strict=True):
-            number = int(parts[rows[0]])
-            if number >= 0:
-                pieces.append(clip(source[number].read(places[rows]), *self._range))
+        for source, clocks, places in self._parts():
+            if clocks[clock] >= 0:
+                piece = source.read(int(clocks[clock]), places[rows])
+                pieces.append(clip(piece, *self._range))
         return merge(pieces, len(rows))
 
-    def _times_max(self, row: int) -> int:
-        """At most so many samples has this series."""
-        return sum(
-            source[int(parts[row])].times_max if parts[row] >= 0 else 0
-            for source, parts in zip(self._sources, self._part_of, strict=True)
-        )
+    def _parts(self) -> Iterator[tuple[Source, Positions, Positions]]:
+        """Each source, its clock for each of ours, and its place for each of our series."""
+        return zip(self._sources, self._union.clocks, self._union.places, strict=True)
 
-    def _stack(self, rows: Sequence[Positions], *, newest: bool) -> Iterator[SeriesStack]:
+    def _times_max(self) -> Positions:
+        """At most so many samples has each series of a clock."""
+        most = np.zeros(self._union.table.clocks, np.int64)
+        for source, clocks, _ in self._parts():
+            most += np.where(clocks >= 0, source.times_max[clocks], 0)
+        return most
+
+    def _stack(self, numbers: Sequence[int], *, newest: bool) -> Iterator[SeriesStack]:
         """One stack of whole clocks; those whose sources overlap follow on their own."""
-        readings = []
-        for source, parts, places in zip(self._sources, self._part_of, self._place_of, strict=True):
-            picks = [(int(parts[each[0]]), places[each]) for each in rows]
-            readings.append(self._reading(source, picks))
+        bounds = self._union.table.bounds
+        picks = Picks.of(bounds, np.array(numbers, np.int64))
+        readings = [
+            source.reading(clocks[picks.clocks], places[picks.rows], picks)
+            for source, clocks, places in self._parts()
+        ]
         if newest and len(readings) > 1:
-            keep_newest(readings, len(rows))
-        found, overlapping = stack(rows, readings)
+            keep_newest(readings)
+        found, overlapping = stack(picks, readings)
         if found is not None:
             yield found
         if overlapping:
             apart = set(overlapping)
-            rest = [each for clock, each in enumerate(rows) if clock not in apart]
+            rest = [clock for at, clock in enumerate(numbers) if at not in apart]
             if rest:
                 yield from self._stack(rest, newest=newest)
-            yield from stacked(self._group(rows[clock]) for clock in overlapping)
+            yield from stacked(self._group(numbers[at]) for at in overlapping)
 
-    def _reading(self, source: Source, picks: Sequence[Pick]) -> Reading:
-        """Everything that a source has of some clocks; in one go where it can."""
-        if isinstance(source, Bulk):
-            return source.reading(picks)
-        return read_pieces(source, picks, *self._range)
-
-    def _group(self, rows: Positions) -> SeriesGroup:
-        times, values = drop_empty_times(self.read(rows))
-        values = np.ascontiguousarray(values)
-        return SeriesGroup(rows, times, values, is_full(values))
-
-    def _tables(self) -> tuple[list[Positions], list[Positions]]:
-        """For each source: the part of each series (-1 for none), and its place there."""
-        part_of: list[Positions] = []
-        place_of: list[Positions] = []
-        for rows in self._rows:
-            parts = np.full(len(self._labels), -1, np.int64)
-            places = np.zeros(len(self._labels), np.int64)
-            for number, here in enumerate(rows):
-                parts[here] = number
-                places[here] = np.arange(len(here))
-            part_of.append(parts)
-            place_of.append(places)
-        return part_of, place_of
+    def _group(self, clock: int) -> SeriesGroup:
+        bounds = self._union.table.bounds
+        rows = np.arange(bounds[clock], bounds[clock + 1])
+        times, values = self.read(rows)
+        full = is_full(values)
+        if not full:
+            times, values = drop_empty_times((times, values))
+            full = is_full(values)
+        return SeriesGroup(rows, times, np.ascontiguousarray(values), full)
 
 
-def _samples_max(source: Source) -> int:
-    return sum([len(part.labels) * part.times_max for part in source])
-
-
-def _numbered(numbers: dict[Labels, int], labels: Sequence[Labels]) -> Positions:
-    """The number of each label set, given out in order of appearance."""
-    place = numbers.setdefault
-    return np.array([place(each, len(numbers)) for each in labels], np.int64)
+_NONE = Union(SeriesTable([], np.zeros(1, np.int64)), [], [])

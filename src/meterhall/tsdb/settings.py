@@ -13,7 +13,9 @@ class StoreSettings:
 
     `block_span_ms` is the length of a fresh block, `merged_span_ms` that of a merged one and a
     multiple of it. `head_samples_max` starts a flush of what is flushable before its time;
-    `late_bytes_max` does so for late samples alone, and twice of it makes back-fill wait. `log_pending_bytes_max` is how far appends may
+    `late_bytes_max` does so for late samples alone, and twice of it makes back-fill wait.
+    `log_checkpoint_bytes` is how far the log grows before what the head holds is written anew.
+    `log_pending_bytes_max` is how far appends may
     run ahead of the disk before they wait.
     """
 
@@ -23,6 +25,7 @@ class StoreSettings:
     block_span_ms: int = 2 * _HOUR_MS
     merged_span_ms: int = _DAY_MS
     log_segment_bytes: int = 64 << 20
+    log_checkpoint_bytes: int = 64 << 20
     log_pending_bytes_max: int = 64 << 20
     log_retry_s: float = 0.2
     raw_rows_max: int = 64
@@ -31,6 +34,7 @@ class StoreSettings:
     late_bytes_max: int = 32 << 20
     page_cache_bytes: int = 128 << 20
     index_cache_bytes: int = 256 << 20
+    selection_cache_bytes: int = 32 << 20
     maintain_interval_s: float = 5.0
 
     def __post_init__(self) -> None:

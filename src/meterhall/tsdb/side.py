@@ -101,6 +101,8 @@ class SideRows:
 
     def between(self, start_ms: int, end_ms: int) -> list[SideRow]:
         """Rows of a range in order of time, safe to read without the lock."""
+        if not self._rows:
+            return []
         return [
             (time_ms, dict(cells) if isinstance(cells, dict) else cells)
             for time_ms, cells in sorted(self._rows.items(), key=lambda item: item[0])

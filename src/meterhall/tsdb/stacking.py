@@ -1,37 +1,62 @@
 """Reading many clocks at once: one matrix for all, filled source by source and page by page.
 
-What is read of a source is a *reading*: for each clock its times inside the range, known at once, and the
-values, which are decoded when they are written into the matrix. Where two sources overlap in time, the clock is
-merged sample by sample instead (`merging`).
+What is read of a source is a *reading*: how many samples each clock has inside the range and when, known at once,
+and the values, which are decoded when they are written into the matrix. Where two sources overlap in time,
+the clock is merged sample by sample instead (`merging`).
 """
 
-import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
+from meterhall.model.samples import ABSENT_BITS, TimestampArray, ValueArray
 from meterhall.model.stack import PAD_MS, SeriesStack
-from meterhall.tsdb.merging import Piece, clip
+from meterhall.tsdb.merging import Piece, is_full
+from meterhall.tsdb.series_table import Positions, SeriesTable, edges
 
-Numbers = NDArray[np.int64]
 _NOTHING: Piece = (np.empty(0, np.int64), np.empty((0, 0)))
-# Series of one clock: which part of the source they are in, and where there.
-Pick = tuple[int, Numbers]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picks:
+    """Some whole clocks: the rows of pick n are `rows[bounds[n] : bounds[n + 1]]`."""
+
+    clocks: Positions
+    rows: Positions
+    bounds: Positions
+
+    @classmethod
+    def of(cls, bounds: Positions, clocks: Positions) -> "Picks":
+        """Picks of a table whose clock c has the rows from `bounds[c]` to `bounds[c + 1]`."""
+        first, sizes = bounds[clocks], bounds[clocks + 1] - bounds[clocks]
+        own = edges(sizes)
+        return cls(clocks, np.arange(own[-1]) + np.repeat(first - own[:-1], sizes), own)
 
 
 class Reading(Protocol):
-    """What one source has of some clocks."""
+    """What one source has of some clocks, inside the range."""
 
     @property
-    def times(self) -> Sequence[TimestampArray]:
-        """Of each clock, ascending; empty where the source has nothing of it."""
+    def counts(self) -> Positions:
+        """Of each clock, how many times; 0 where the source has nothing of it."""
         ...
 
-    def write(self, out: ValueArray, bounds: Numbers, first: Numbers) -> None:
-        """Writes all values: clock c's to rows `bounds[c]` to `bounds[c + 1]`, from column `first[c]` on."""
+    @property
+    def first_ms(self) -> TimestampArray:
+        """Of each clock; means nothing where the count is 0. So does `last_ms`."""
+        ...
+
+    @property
+    def last_ms(self) -> TimestampArray: ...
+
+    def write_times(self, out: TimestampArray, column: Positions) -> None:
+        """Writes clock c's times to row c, from column `column[c]` on."""
+        ...
+
+    def write(self, out: ValueArray, column: Positions) -> bool:
+        """Writes every cell of its rows likewise; returns whether none is STALE or ABSENT, if it is known."""
         ...
 
     def ends_complete(self, clock: int) -> bool:
@@ -43,122 +68,136 @@ class Reading(Protocol):
         ...
 
 
-class PieceReading:
-    """Values that have been read already, clock by clock."""
-
-    def __init__(self, pieces: Sequence[Piece]) -> None:
-        self._pieces = list(pieces)
+class Source(Protocol):
+    """Series of the head or of a block, and their samples in a range."""
 
     @property
-    def times(self) -> Sequence[TimestampArray]:
-        """Of each clock."""
-        return [times for times, _ in self._pieces]
+    def table(self) -> SeriesTable: ...
 
-    def write(self, out: ValueArray, bounds: Numbers, first: Numbers) -> None:
+    @property
+    def times_max(self) -> Positions:
+        """No series of each clock can have more samples than this in the range."""
+        ...
+
+    def read(self, clock: int, places: Positions) -> Piece:
+        """Samples of series of one clock, which stand at these places of the table."""
+        ...
+
+    def reading(self, clocks: Positions, places: Positions, picks: Picks) -> Reading:
+        """Of each pick the clock here, or -1, and of each of its rows the place here."""
+        ...
+
+
+class PieceReading:
+    """Implements `Reading` of values that have been read already, clock by clock."""
+
+    def __init__(self, pieces: Sequence[Piece], bounds: Positions) -> None:
+        self._pieces = list(pieces)
+        self._edges = bounds.tolist()
+        self.counts = np.array([len(times) for times, _ in pieces], np.int64)
+        self.first_ms = np.array([times[0] if len(times) else 0 for times, _ in pieces], np.int64)
+        self.last_ms = np.array([times[-1] if len(times) else 0 for times, _ in pieces], np.int64)
+
+    @classmethod
+    def of(
+        cls, source: Source, clocks: Positions, places: Positions, picks: Picks
+    ) -> "PieceReading":
+        """Reads clock by clock."""
+        rows = np.split(places, picks.bounds[1:-1])
+        pieces = [
+            source.read(clock, here) if clock >= 0 else _NOTHING
+            for clock, here in zip(clocks.tolist(), rows, strict=True)
+        ]
+        return cls(pieces, picks.bounds)
+
+    def write_times(self, out: TimestampArray, column: Positions) -> None:
         """Copies them."""
-        edges, columns = bounds.tolist(), first.tolist()
-        for clock, (times, values) in enumerate(self._pieces):
+        for clock, (begin, (times, _)) in enumerate(
+            zip(column.tolist(), self._pieces, strict=True)
+        ):
+            out[clock, begin : begin + len(times)] = times
+
+    def write(self, out: ValueArray, column: Positions) -> bool:
+        """Copies them."""
+        full = True
+        for clock, (begin, (times, values)) in enumerate(
+            zip(column.tolist(), self._pieces, strict=True)
+        ):
             if len(times):
-                column = columns[clock]
-                out[edges[clock] : edges[clock + 1], column : column + len(times)] = values
+                first, last = self._edges[clock], self._edges[clock + 1]
+                out[first:last, begin : begin + len(times)] = values
+                full = full and is_full(values)
+        return full
 
     def ends_complete(self, clock: int) -> bool:
         """Looks at the last column."""
-        return bool((self._pieces[clock][1][:, -1].view(np.uint64) != ABSENT_BITS).all())
+        last = np.ascontiguousarray(self._pieces[clock][1][:, -1])
+        return bool((last.view(np.uint64) != ABSENT_BITS).all())
 
     def drop(self, clock: int) -> None:
         """Forgets one piece."""
         self._pieces[clock] = _NOTHING
+        self.counts[clock] = 0
 
 
-class Bulk:
-    """A source that can read many of its parts together. It cuts to the range it was selected for."""
+def stack(picks: Picks, readings: Sequence[Reading]) -> tuple[SeriesStack | None, list[int]]:
+    """One stack of the picked clocks; and those that need merging, by their place among the picks.
 
-    def reading(self, picks: Sequence[Pick]) -> Reading:
-        """Series of several clocks; a pick of part -1 has nothing in this source."""
-        raise NotImplementedError
-
-
-class Readable(Protocol):
-    """A part of a source, as far as reading it goes."""
-
-    def read(self, pick: Numbers) -> Piece: ...
-
-
-def read_pieces(
-    parts: Sequence[Readable], picks: Sequence[Pick], start_ms: int, end_ms: int
-) -> PieceReading:
-    """Reads clock by clock; a pick of part -1 has nothing in this source."""
-    return PieceReading(
-        [
-            clip(parts[number].read(places), start_ms, end_ms) if number >= 0 else _NOTHING
-            for number, places in picks
-        ]
-    )
-
-
-def stack(
-    rows: Sequence[Numbers], readings: Sequence[Reading]
-) -> tuple[SeriesStack | None, list[int]]:
-    """One stack of clocks with these rows; and the clocks that need merging, which are not in it."""
-    spread = [reading.times for reading in readings]
-    lengths = np.array([[len(times) for times in here] for here in spread], np.int64)
-    overlapping = [
-        clock for clock in range(len(rows)) if _overlap([here[clock] for here in spread])
-    ]
+    Where there are any of these, there is no stack.
+    """
+    counts = np.stack([reading.counts for reading in readings])
+    first, overlapping = _columns(readings, counts)
     if overlapping:
         return None, overlapping
-    first = _columns(spread, lengths)
-    total = lengths.sum(axis=0)
-    longest = int(total.max(initial=0))
+    total = counts.sum(axis=0)
+    longest, shortest = int(total.max(initial=0)), int(total.min(initial=0))
     if not longest:
         return None, []
-    times = np.full((len(rows), longest), PAD_MS)
-    for here, columns in zip(spread, first.tolist(), strict=True):
-        for clock, (found, column) in enumerate(zip(here, columns, strict=True)):
-            times[clock, column : column + len(found)] = found
-    sizes = np.array([len(each) for each in rows])
-    bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-    clock_of = np.repeat(np.arange(len(rows)), sizes)
-    values = np.full((int(bounds[-1]), longest), ABSENT)
-    for reading, columns_of in zip(readings, first, strict=True):
-        reading.write(values, bounds, columns_of)
-    if int(total.min()) < longest:
-        values[np.arange(longest) >= total[clock_of][:, None]] = 0.0
-    whole = SeriesStack(np.concatenate(rows), clock_of, times, total, values, full=False)
-    return whole, []
+    times = np.empty((len(total), longest), np.int64)
+    clock_of = np.repeat(np.arange(len(total)), np.diff(picks.bounds))
+    values = np.empty((len(clock_of), longest))
+    full = True
+    for reading, column in zip(readings, first, strict=True):
+        reading.write_times(times, column)
+        full &= reading.write(values, column)
+    if shortest < longest:
+        padding = np.arange(longest) >= total[:, None]
+        times[padding] = PAD_MS
+        values[padding[clock_of]] = 0.0
+    return SeriesStack(picks.rows, clock_of, times, total, values, full), []
 
 
-def keep_newest(readings: Sequence[Reading], clocks: int) -> None:
+def keep_newest(readings: Sequence[Reading]) -> None:
     """Drops of each clock what is older than a time at which all its series have a sample anyway.
 
     Only whole sources go, and only where this is known without decoding.
     """
-    spread = [list(reading.times) for reading in readings]
-    for clock in range(clocks):
-        last = [int(here[clock][-1]) if len(here[clock]) else -PAD_MS for here in spread]
-        newest = last.index(max(last))
-        if last[newest] > -PAD_MS and readings[newest].ends_complete(clock):
-            for index, reading in enumerate(readings):
-                if index != newest:
+    last = np.stack(
+        [np.where(reading.counts > 0, reading.last_ms, -PAD_MS) for reading in readings]
+    )
+    newest = last.argmax(axis=0)
+    for clock in np.flatnonzero(last.max(axis=0) > -PAD_MS).tolist():
+        owner = int(newest[clock])
+        if readings[owner].ends_complete(clock):
+            for number, reading in enumerate(readings):
+                if number != owner:
                     reading.drop(clock)
 
 
-def _overlap(pieces: Sequence[TimestampArray]) -> bool:
-    """Whether any two of a clock's sources share a stretch of time."""
-    spans = sorted((int(times[0]), int(times[-1])) for times in pieces if len(times))
-    return any(before[1] >= after[0] for before, after in itertools.pairwise(spans))
+def _columns(readings: Sequence[Reading], counts: Positions) -> tuple[Positions, list[int]]:
+    """Where each source's samples of each clock begin, [sources, clocks]: in order of time.
 
-
-def _columns(spread: Sequence[Sequence[TimestampArray]], lengths: Numbers) -> Numbers:
-    """Where each source's samples of each clock begin, [sources, clocks]: in order of time."""
-    if len(spread) == 1:
-        return np.zeros_like(lengths)
-    begin = np.array(
-        [[int(times[0]) if len(times) else PAD_MS for times in here] for here in spread], np.int64
-    )
+    And the clocks of which any two sources share a stretch of time.
+    """
+    if len(readings) == 1:
+        return np.zeros_like(counts), []
+    here = counts > 0
+    begin = np.where(here, np.stack([reading.first_ms for reading in readings]), PAD_MS)
+    end = np.where(here, np.stack([reading.last_ms for reading in readings]), PAD_MS)
     order = np.argsort(begin, axis=0, kind="stable")
-    ordered = np.take_along_axis(lengths, order, axis=0)
-    first = np.empty_like(lengths)
+    begin, end = np.take_along_axis(begin, order, 0), np.take_along_axis(end, order, 0)
+    overlap = ((end[:-1] >= begin[1:]) & (begin[1:] < PAD_MS)).any(axis=0)
+    ordered = np.take_along_axis(counts, order, axis=0)
+    first = np.empty_like(counts)
     np.put_along_axis(first, order, np.cumsum(ordered, axis=0) - ordered, axis=0)
-    return first
+    return first, np.flatnonzero(overlap).tolist()

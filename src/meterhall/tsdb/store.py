@@ -59,13 +59,13 @@ class TenantWriter:
     def append(self, rows: Sequence[Row], *, any_age: bool = False) -> Appended:
         """Takes rows as one unit. Raises StoreUnavailable when it cannot be taken now."""
         if any_age:
-            self.backlog.check()
+            self.backlog.check(lambda: self.head.holds_late(rows))
         self.log.check()
         now_ms = self.clock.now_ms()
         with self.head.lock:
             batch = self.head.append(rows, now_ms, any_age=any_age)
             frames = [frame(Kind.SAMPLES, encode_samples(batch.rows))] if batch.rows else []
-            durable: Future[None] = self.log.submit(frames, batch.time_max)
+            durable: Future[None] = self.log.submit(frames)
         self.backlog.add(batch.late_bytes)
         return Appended(batch.accepted, batch.rejections, batch.forgotten, durable)
 

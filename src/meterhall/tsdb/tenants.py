@@ -15,6 +15,8 @@ from meterhall.tsdb.history import History
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.replay import Replayed
 from meterhall.tsdb.settings import StoreSettings
+from meterhall.tsdb.wal import NO_TIME
+from meterhall.tsdb.wal_format import SealedRows
 
 _log = structlog.get_logger()
 
@@ -40,7 +42,11 @@ class TenantTable:
                 if not _IDENTIFIER.fullmatch(text):
                     raise BadInput(f"not an identifier: {text!r}")
             made = TenantHead(
-                tenant, self._settings, History(tenant, self._blocks), self.next_group
+                tenant,
+                self._settings,
+                History(tenant, self._blocks),
+                self.next_group,
+                self._blocks.selections,
             )
             with self._lock:
                 head = self._heads.setdefault(tenant, made)
@@ -69,13 +75,17 @@ class TenantTable:
             newest = max(newest, definition.group)
         unknown = 0
         for segment, rows in replayed.rows():
-            for row in rows:
+            start_ms = mark.time_ms if segment < mark.segment else NO_TIME
+            if isinstance(rows, SealedRows) and rows.times[0] >= start_ms:
+                newest = max(newest, rows.group)
+                owner = head_of.get(rows.group)
+                unknown += owner is None or not owner.replay_sealed(rows)
+                continue
+            for row in rows.rows() if isinstance(rows, SealedRows) else rows:
                 newest = max(newest, row.group)
-                if segment < mark.segment and row.time_ms < mark.time_ms:
-                    continue
-                owner = head_of.get(row.group)
-                if owner is None or not owner.replay(row):
-                    unknown += 1
+                if row.time_ms >= start_ms:
+                    owner = head_of.get(row.group)
+                    unknown += owner is None or not owner.replay(row)
         for head in self.heads():
             head.forget_empty()
         self._numbers = count(newest + 1)

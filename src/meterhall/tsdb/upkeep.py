@@ -1,4 +1,4 @@
-"""The background thread: flush, merge, retention, one step after the other, for as long as the store is open.
+"""The background thread: flush, merge, checkpoint, retention, one step after the other, for as long as the store is open.
 
 Errors of the disk are logged and tried again at the next turn; appends and queries go on meanwhile.
 """
@@ -15,6 +15,7 @@ from meterhall.telemetry.metrics import HEAD_SERIES
 from meterhall.tsdb.backlog import Backlog
 from meterhall.tsdb.block_format import DamagedError
 from meterhall.tsdb.block_set import BlockSet
+from meterhall.tsdb.checkpoint import Checkpoint
 from meterhall.tsdb.compact import merge_blocks, plan
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.flush import Flush, flush_before
@@ -60,6 +61,7 @@ class Upkeep:
         self._clock = clock
         self._disk = disk
         self._flush = Flush(log, blocks, settings, disk, self._check)
+        self._checkpoint = Checkpoint(log, settings, disk, self._check)
         self._stopping = threading.Event()
         self._turning = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -79,7 +81,7 @@ class Upkeep:
             self._thread.join()
 
     def turn(self, tenants: Tenants) -> None:
-        """One round: drop what is past retention, flush if due, merge what is due.
+        """One round: drop what is past retention, and flush, merge and cut the log as far as they are due.
 
         Raises OSError or StoreUnavailable where the disk refuses.
         """
@@ -92,19 +94,27 @@ class Upkeep:
                 merge_blocks(blocks, self._blocks, self._disk, self._check)
                 # A merge takes its time, and late samples may have piled up meanwhile.
                 self._flush_what_is_due(tenants)
+            if self._checkpoint.is_due():
+                self._checkpoint.run(tenants.heads)
 
     def flush(self, tenants: Tenants, end_ms: int) -> int:
         """Flushes everything before `end_ms` now; returns how many samples."""
         with self._turning:
-            return self._flush.run(tenants.heads, end_ms, tenants.next_group())
+            return self._flush_before(tenants, end_ms)
+
+    def _flush_before(self, tenants: Tenants, end_ms: int) -> int:
+        """Flushes, and cuts the log to what the head still holds."""
+        samples = self._flush.run(tenants.heads, end_ms, tenants.next_group())
+        self._checkpoint.run(tenants.heads)
+        return samples
 
     def _flush_what_is_due(self, tenants: Tenants) -> None:
         end_ms = flush_before(tenants.heads(), self._settings)
         if self._flush_is_due(tenants.heads(), end_ms):
-            self._flush.run(tenants.heads, end_ms, tenants.next_group())
+            self._flush_before(tenants, end_ms)
         if _late_bytes(tenants) >= self._settings.late_bytes_max:
             end_ms = flush_before(tenants.heads(), self._settings, closely=True)
-            self._flush.run(tenants.heads, end_ms, tenants.next_group())
+            self._flush_before(tenants, end_ms)
         self.backlog.measured(_late_bytes(tenants))
 
     def _flush_is_due(self, heads: Sequence[TenantHead], end_ms: int) -> bool:

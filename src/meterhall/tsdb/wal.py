@@ -30,7 +30,7 @@ from meterhall.tsdb.wal_format import segment_header
 
 _log = structlog.get_logger()
 
-# A segment that holds no samples is older than everything.
+# Older than every sample.
 NO_TIME = -(2**63)
 
 
@@ -47,19 +47,19 @@ class _Batch:
 
     frames: list[bytes] = field(default_factory=list)
     bytes: int = 0
-    time_max: int = NO_TIME
     wanted: bool = False
     new_segment: bool = False
+    reserve: bool = False
+    reserved: int = 0
     future: Future[None] = field(default_factory=_promise)
 
 
 @dataclass(slots=True)
 class Segment:
-    """A segment on disk: its size, and the newest sample time in it."""
+    """A segment on disk and its size."""
 
     number: int
     bytes: int = 0
-    time_max: int = NO_TIME
 
 
 @dataclass(slots=True)
@@ -68,14 +68,6 @@ class _Open:
 
     segment: Segment
     handle: int | None = None
-
-
-@dataclass(slots=True)
-class _Debt:
-    """Frames whose commit failed, and that must be on disk before anything new is."""
-
-    frames: list[bytes] = field(default_factory=list)
-    time_max: int = NO_TIME
 
 
 class Log:
@@ -100,7 +92,8 @@ class Log:
         self._old = list(segments)
         number = self._old[-1].number + 1 if self._old else 1
         self._open = _Open(Segment(max(number, number_min)))
-        self._debt = _Debt()
+        # Frames whose commit failed, and that must be on disk before anything new is.
+        self._debt: list[bytes] = []
         self._next = _Batch()
         self._fault: str | None = None
         self._closing = False
@@ -122,38 +115,47 @@ class Log:
             if self._fault is not None:
                 raise StoreUnavailable(self._fault)
 
-    def submit(self, frames: Sequence[bytes], time_max: int = NO_TIME) -> Future[None]:
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        with self._changed:
+            return sum(each.bytes for each in self._old) + self._open.segment.bytes
+
+    def submit(self, frames: Sequence[bytes]) -> Future[None]:
         """Queues frames; the future is done once they and all before them are on disk.
 
         No frames is a barrier.
         """
-        return self._queue(frames, time_max)
+        return self._queue(frames).future
 
     def rotate(self) -> int:
         """Starts a new segment; returns its number once all that was submitted before is on disk.
 
         Raises StoreUnavailable where the disk refuses.
         """
-        self._queue((), NO_TIME, new_segment=True).result()
+        self._queue((), new_segment=True).future.result()
         with self._changed:
             return self._open.segment.number
 
-    def drop_before(self, number: int, time_ms: int) -> None:
-        """Removes the oldest segments below `number` that hold nothing at or after `time_ms`.
+    def reserve(self) -> int:
+        """Like `rotate`, and leaves a number free below the new segment; returns that number."""
+        batch = self._queue((), new_segment=True, reserve=True)
+        batch.future.result()
+        return batch.reserved
 
-        Only a leading run goes: what follows a kept segment may rest on definitions in it.
-        """
+    def path(self, number: int) -> Path:
+        """Where a segment is, or would be."""
+        return self._directory / filenames.segment_name(number)
+
+    def replace_before(self, segment: Segment) -> None:
+        """Removes all segments below one that is on disk, durably, and holds what is still wanted of them."""
         with self._changed:
-            kept = 0
-            for segment in self._old:
-                if segment.number >= number or segment.time_max >= time_ms:
-                    break
-                kept += 1
-            gone, self._old = self._old[:kept], self._old[kept:]
-        for segment in gone:
-            self._disk.unlink(self._directory / filenames.segment_name(segment.number))
-        if gone:
-            self._disk.sync_directory(self._directory)
+            gone = [each for each in self._old if each.number < segment.number]
+            newer = [each for each in self._old if each.number > segment.number]
+            self._old = [segment, *newer]
+        for each in gone:
+            self._disk.unlink(self.path(each.number))
+        self._disk.sync_directory(self._directory)
         self._measure()
 
     def close(self) -> None:
@@ -164,22 +166,22 @@ class Log:
         self._thread.join()
 
     def _queue(
-        self, frames: Sequence[bytes], time_max: int, new_segment: bool = False
-    ) -> Future[None]:
+        self, frames: Sequence[bytes], *, new_segment: bool = False, reserve: bool = False
+    ) -> _Batch:
         with self._changed:
             if self._closing:
-                late = _promise()
-                late.set_exception(StoreUnavailable("the store is closing"))
+                late = _Batch()
+                late.future.set_exception(StoreUnavailable("the store is closing"))
                 return late
             batch = self._next
             batch.frames.extend(frames)
             batch.bytes += sum(map(len, frames))
-            batch.time_max = max(batch.time_max, time_max)
             batch.new_segment |= new_segment
+            batch.reserve |= reserve
             if not batch.wanted:
                 batch.wanted = True
                 self._changed.notify_all()
-            return batch.future
+            return batch
 
     def _run(self) -> None:
         while True:
@@ -200,13 +202,14 @@ class Log:
                 return
 
     def _commit(self, batch: _Batch) -> None:
-        self._debt.frames.extend(batch.frames)
-        self._debt.time_max = max(self._debt.time_max, batch.time_max)
+        self._debt.extend(batch.frames)
         try:
-            if self._debt.frames or self._fault is not None:
+            if self._debt or self._fault is not None:
                 self._write(self._debt)
             if batch.new_segment:
                 self._start_segment()
+            if batch.reserve:
+                batch.reserved = self._leave_number()
         except OSError as error:
             self._failed(batch, str(error.strerror or error))
             return
@@ -214,7 +217,7 @@ class Log:
             _log.exception("wal.bug")
             self._failed(batch, repr(error))
             return
-        self._debt = _Debt()
+        self._debt = []
         with self._changed:
             recovered, self._fault = self._fault is not None, None
             self._changed.notify_all()
@@ -232,14 +235,14 @@ class Log:
             _log.error("wal.unavailable", reason=reason, segment=self._open.segment.number)
         batch.future.set_exception(StoreUnavailable(reason))
 
-    def _write(self, debt: _Debt) -> None:
+    def _write(self, debt: Sequence[bytes]) -> None:
         """Puts the frames on disk, or raises with the open segment as it was before or abandoned."""
         if self._open.segment.bytes >= self._settings.log_segment_bytes:
             self._start_segment()
         handle = self._handle()
         segment = self._open.segment
         try:
-            written = self._disk.write(handle, debt.frames)
+            written = self._disk.write(handle, debt)
         except OSError:
             self._undo(handle, segment.bytes)
             raise
@@ -252,7 +255,6 @@ class Log:
             raise
         WAL_FSYNC_SECONDS.observe(perf_counter() - begin)
         segment.bytes += written
-        segment.time_max = max(segment.time_max, debt.time_max)
 
     def _undo(self, handle: int, size: int) -> None:
         """Cuts a half-written batch away; where even that fails, the segment is left behind."""
@@ -267,8 +269,7 @@ class Log:
         opened = self._open
         if opened.handle is not None:
             return opened.handle
-        path = self._directory / filenames.segment_name(opened.segment.number)
-        handle = self._disk.create(path)
+        handle = self._disk.create(self.path(opened.segment.number))
         try:
             header = segment_header(opened.segment.number)
             self._disk.write(handle, [header])
@@ -290,6 +291,12 @@ class Log:
                 self._old.append(opened.segment)
                 self._open = _Open(Segment(opened.segment.number + 1))
 
-    def _measure(self) -> None:
+    def _leave_number(self) -> int:
+        """Skips the number of a segment that has no file yet; returns it."""
         with self._changed:
-            WAL_BYTES.set(sum(each.bytes for each in self._old) + self._open.segment.bytes)
+            number = self._open.segment.number
+            self._open = _Open(Segment(number + 1))
+        return number
+
+    def _measure(self) -> None:
+        WAL_BYTES.set(self.size)

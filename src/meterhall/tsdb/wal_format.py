@@ -1,4 +1,4 @@
-"""The bytes of the write-ahead log: frames, and the two kinds of record in them.
+"""The bytes of the write-ahead log: frames, and the kinds of record in them.
 
 Drawn in docs/formats/wal.md. Sans-I/O: bytes in, values out. A frame is found again after damage by its
 magic, so that a bad one costs only itself. All integers are little-endian.
@@ -14,8 +14,14 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from meterhall.model.labels import Labels
-from meterhall.model.samples import ValueArray
+from meterhall.model.samples import ABSENT_BITS, TimestampArray, ValueArray
 from meterhall.tsdb.owner import Owner
+from meterhall.tsdb.pages import (
+    decode_columns,
+    decode_numbers,
+    encode_columns,
+    encode_numbers,
+)
 
 SEGMENT_MAGIC = b"MHWAL\x00\x00\x01"
 _SEGMENT_HEADER = struct.Struct("<8sQ")
@@ -28,6 +34,8 @@ FRAME_HEADER_BYTES = _FRAME.size
 
 _DEFINE = struct.Struct("<qIIII")
 _SAMPLES = struct.Struct("<II")
+# group; numbers of rows, columns and pages; bytes of times and columns
+_SEALED = struct.Struct("<qIIIII")
 # `first` of a row whose columns are not one ascending run: they are listed instead.
 LISTED = 0xFFFFFFFF
 _ROW = np.dtype([("group", "<i8"), ("time", "<i8"), ("first", "<u4"), ("count", "<u4")])
@@ -38,6 +46,12 @@ class Kind(IntEnum):
 
     DEFINE = 1
     SAMPLES = 2
+    SEALED = 3
+    CHECKPOINT = 4
+    DEFINE_DEFLATED = 5
+
+
+DEFINITIONS = (Kind.DEFINE, Kind.DEFINE_DEFLATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +94,36 @@ class GroupRow:
     values: ValueArray
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SealedRows:
+    """Many rows of a group as the head keeps them: pages of neighbouring places (`pages.encode_columns`).
+
+    `columns[place]` is the group's column, or -1 where the series is gone.
+    """
+
+    group: int
+    times: TimestampArray
+    columns: NDArray[np.int64]
+    pages: Sequence[bytes]
+
+    @staticmethod
+    def of(
+        group: int, times: TimestampArray, columns: NDArray[np.int64], matrix: ValueArray
+    ) -> "SealedRows":
+        """Seals a matrix, columns by times."""
+        return SealedRows(group, times, columns, encode_columns(matrix))
+
+    def rows(self) -> Iterator[GroupRow]:
+        """The same samples, row by row."""
+        matrix = decode_columns(self.pages, len(self.columns), len(self.times))
+        present = (matrix.view(np.uint64) != ABSENT_BITS) & (self.columns >= 0)[:, None]
+        for at, time_ms in enumerate(self.times.tolist()):
+            places = np.flatnonzero(present[:, at])
+            if len(places):
+                columns = self.columns[places].astype(np.uint32)
+                yield GroupRow(self.group, time_ms, 0, columns, matrix[places, at])
+
+
 def segment_header(number: int) -> bytes:
     """The first bytes of a segment."""
     return _SEGMENT_HEADER.pack(SEGMENT_MAGIC, number)
@@ -88,6 +132,12 @@ def segment_header(number: int) -> bytes:
 def header_is_sound(data: memoryview, number: int) -> bool:
     """Whether a segment begins as it should. Its frames can be read all the same."""
     return bytes(data[:SEGMENT_HEADER_BYTES]) == segment_header(number)
+
+
+def is_checkpoint(data: memoryview) -> bool:
+    """Whether a segment says that it holds all that is wanted of the segments below it."""
+    first = _frame_at(data, SEGMENT_HEADER_BYTES)
+    return first is not None and first.kind == Kind.CHECKPOINT
 
 
 def frame(kind: Kind, payload: bytes) -> bytes:
@@ -138,12 +188,14 @@ def encode_definition(definition: Definition) -> bytes:
 
 def definition_frames(definition: Definition) -> list[bytes]:
     """A definition twice: one bad spot in the log must not cost the samples that rest on it."""
-    piece = frame(Kind.DEFINE, encode_definition(definition))
+    piece = frame(Kind.DEFINE_DEFLATED, isal_zlib.compress(encode_definition(definition), 1))
     return [piece, piece]
 
 
-def decode_definition(payload: memoryview) -> Definition:
-    """The definition in a payload whose checksum was right."""
+def decode_definition(kind: int, payload: memoryview) -> Definition:
+    """The definition in a payload, of one of DEFINITIONS, whose checksum was right."""
+    if kind == Kind.DEFINE_DEFLATED:
+        payload = memoryview(isal_zlib.decompress(payload))
     group, region, project, clock, text_count = _DEFINE.unpack_from(payload)
     position = _DEFINE.size
     lengths, position = _numbers(payload, position, text_count)
@@ -199,6 +251,36 @@ def decode_samples(payload: memoryview) -> list[GroupRow]:
         rows.append(GroupRow(group, time_ms, first, columns, values[value_at : value_at + width]))
         value_at += width
     return rows
+
+
+def encode_sealed(rows: SealedRows) -> bytes:
+    """Payload of a SEALED record."""
+    times, columns = encode_numbers(rows.times), encode_numbers(rows.columns)
+    counts = len(rows.times), len(rows.columns), len(rows.pages)
+    return b"".join(
+        (
+            _SEALED.pack(rows.group, *counts, len(times), len(columns)),
+            np.fromiter(map(len, rows.pages), "<u4", len(rows.pages)).tobytes(),
+            times,
+            columns,
+            *rows.pages,
+        )
+    )
+
+
+def decode_sealed(payload: memoryview) -> SealedRows:
+    """The rows in a payload whose checksum was right; the pages are copies."""
+    group, row_count, column_count, page_count, time_bytes, column_bytes = _SEALED.unpack_from(
+        payload
+    )
+    lengths, position = _numbers(payload, _SEALED.size, page_count)
+    times = decode_numbers(payload[position : position + time_bytes], row_count)
+    position += time_bytes
+    columns = decode_numbers(payload[position : position + column_bytes], column_count)
+    ends = (np.cumsum(lengths, dtype=np.int64) + position + column_bytes).tolist()
+    begins = [position + column_bytes, *ends[:-1]]
+    pages = [bytes(payload[begin:end]) for begin, end in zip(begins, ends, strict=True)]
+    return SealedRows(group, times, columns, pages)
 
 
 def _crc(length: int, kind: int, payload: bytes | memoryview) -> int:

@@ -1,23 +1,16 @@
 """Query results to Prometheus' JSON, in pieces.
 
-Values are strings in Go's shortest spelling, with an exponent only below 1e-6 and from 1e21 on
-(util/jsonutil/marshal.go); times are numbers of seconds with none or three decimals. The work is done a
-block of at most POINTS_PER_PIECE points at a time, because each block is one hold of the interpreter's lock:
-orjson spells the block's floats in one call, the text is cut at its commas, and the pieces are joined with a
-template of timestamps that all series of an answer share. Where orjson's spelling is not Go's, the few values
-concerned are spelled again by `spell_value`.
+A piece has at most POINTS_PER_PIECE points and SERIES_PER_PIECE series, which bounds how much memory it takes and how
+long it keeps others waiting: labels are spelled under the interpreter's lock.
 """
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from meterhall.model.labels import Labels
-from meterhall.model.samples import TimestampArray, ValueArray
 from meterhall.query.result import (
     GridResult,
     QueryValue,
@@ -26,17 +19,18 @@ from meterhall.query.result import (
     StringResult,
     VectorResult,
 )
+from meterhall.web.points import Points, Row, points_for
+from meterhall.web.spelling import (
+    spell_loose_seconds,
+    spell_scalar,
+    spell_seconds,
+    spell_values,
+)
 
 POINTS_PER_PIECE = 65_536
-
-# Below and from here on orjson writes an exponent, or writes it another way than Go.
-_PLAIN_MIN, _PLAIN_MAX = 1e-5, 1e16
-# From here up to _PLAIN_MAX, repr() too is Go's spelling.
-_REPR_MIN = 1e-4
-# So few values are spelled sooner one by one.
-_FEW = 4
-# Integers below this are exact as int64 and as float64.
-_EXACT_MAX = float(1 << 53)
+SERIES_PER_PIECE = 8_192
+# A vector of so few series is written sooner than arrays of its text are made; most instant queries are such.
+_SHORT_VECTOR = 64
 
 _RESULT_TYPES: dict[type[QueryValue], bytes] = {
     ScalarResult: b"scalar",
@@ -71,91 +65,55 @@ def encode_data(data: object, notes: Notes | None = None) -> bytes:
     return b'{"status":"success","data":' + orjson.dumps(data) + annotations + b"}"
 
 
+def encode_series(found: Sequence[Labels], notes: Notes) -> Iterator[bytes]:
+    """The body of an answer of label sets, in pieces."""
+    opening = b'{"status":"success","data":['
+    for first in range(0, len(found), SERIES_PER_PIECE):
+        piece = found[first : first + SERIES_PER_PIECE]
+        yield opening + orjson.dumps([dict(labels) for labels in piece])[1:-1]
+        opening = b","
+    yield (b"]" if found else opening + b"]") + _annotations(notes) + b"}"
+
+
 def encode_error(error_type: str, text: str) -> bytes:
     """The body of a failure."""
     return orjson.dumps({"status": "error", "errorType": error_type, "error": text})
 
 
-def encode_value(value: QueryValue) -> Iterator[bytes]:
-    """The `result` member."""
+def encode_value(value: QueryValue, points: Points | None = None) -> Iterator[bytes]:
+    """The `result` member; `points` is how points are written, where not by the fastest way."""
     match value:
         case ScalarResult():
-            yield b'[%s,"%s"]' % (_loose_seconds(value.time_ms), spell_scalar(value.value).encode())
+            spelled = spell_scalar(value.value).encode()
+            yield b'[%s,"%s"]' % (spell_loose_seconds(value.time_ms), spelled)
         case StringResult():
-            yield b"[%s,%s]" % (_loose_seconds(value.time_ms), orjson.dumps(value.value))
-        case VectorResult():
-            yield from _vector(value)
-        case GridResult():
-            yield from _grid(value)
-        case RaggedResult():
-            yield from _ragged(value)
+            yield b"[%s,%s]" % (spell_loose_seconds(value.time_ms), orjson.dumps(value.value))
+        case VectorResult() if points is None and len(value.labels) <= _SHORT_VECTOR:
+            yield _short_vector(value)
+        case _:
+            yield from _series(value, points or points_for(_count_points(value)))
 
 
 def estimate_bytes(value: QueryValue) -> int:
     """Roughly what `encode_value` will write, from the shapes alone."""
     if isinstance(value, ScalarResult | StringResult):
         return 0
-    if isinstance(value, VectorResult):
-        points = len(value.labels)
-    elif isinstance(value, GridResult):
-        points = value.values.size if value.present is None else int(value.present.sum())
-    else:
-        points = sum(map(len, value.times))
+    points = _count_points(value)
     return points * _POINT_BYTES + len(value.labels) * _SERIES_BYTES
+
+
+def _count_points(value: VectorResult | GridResult | RaggedResult) -> int:
+    match value:
+        case VectorResult():
+            return len(value.labels)
+        case GridResult():
+            return value.values.size if value.present is None else int(value.present.sum())
+        case RaggedResult():
+            return sum(map(len, value.times))
 
 
 # `[1795445635.413,"1234.5678"],` and `{"metric":{…five labels…},"values":[]},`.
 _POINT_BYTES, _SERIES_BYTES = 28, 128
-
-
-def spell_value(value: float) -> str:
-    """One sample's value as Prometheus spells it in vectors and matrices."""
-    size = abs(value)
-    if _REPR_MIN <= size < _PLAIN_MAX:
-        return repr(value).removesuffix(".0")
-    if value != 0 and not 1e-6 <= size < 1e21 and math.isfinite(value):
-        digits, exponent = _decimal(value)
-        fraction = f".{digits[1:]}" if len(digits) > 1 else ""
-        return f"{'-' * (value < 0)}{digits[0]}{fraction}e{exponent:+03d}"
-    return spell_scalar(value)
-
-
-def spell_scalar(value: float) -> str:
-    """A scalar's value, which never has an exponent (strconv.FormatFloat with 'f', -1)."""
-    if not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("+Inf" if value > 0 else "-Inf")
-    sign = "-" if math.copysign(1.0, value) < 0 else ""
-    digits, exponent = _decimal(value)
-    point = exponent + 1
-    if point <= 0:
-        text = "0." + "0" * -point + digits if value else "0"
-    elif point >= len(digits):
-        text = digits + "0" * (point - len(digits))
-    else:
-        text = f"{digits[:point]}.{digits[point:]}"
-    return sign + text
-
-
-def _decimal(value: float) -> tuple[str, int]:
-    """Shortest digits of |value| without zeros at their ends, and the exponent of the first digit."""
-    mantissa, _, exponent = f"{abs(value)!r}".partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    digits = (whole + fraction).lstrip("0")
-    leading = len(whole + fraction) - len(digits)
-    return digits.rstrip("0") or "0", int(exponent or 0) + len(whole) - 1 - leading
-
-
-def spell_seconds(time_ms: int) -> bytes:
-    """A sample's time: whole seconds, or exactly three decimals (`-0.500` too)."""
-    seconds, rest = divmod(abs(time_ms), 1000)
-    sign = "-" if time_ms < 0 else ""
-    return (f"{sign}{seconds}.{rest:03d}" if rest else f"{sign}{seconds}").encode()
-
-
-def _loose_seconds(time_ms: int) -> bytes:
-    """The time of a scalar or string: an ordinary float, without zeros at its end."""
-    text = spell_seconds(time_ms)
-    return text.rstrip(b"0") if b"." in text else text
 
 
 def encode_labels(labels: Labels) -> bytes:
@@ -163,141 +121,77 @@ def encode_labels(labels: Labels) -> bytes:
     return orjson.dumps(dict(labels))
 
 
-def spell_values(values: ValueArray) -> list[bytes]:
-    """Each value of a flat array as `spell_value` has it, without quotes."""
-    if values.size <= _FEW:
-        return [spell_value(value).encode() for value in values.tolist()]
-    size = np.abs(values)
-    integral = (size < _EXACT_MAX).all() and (values == np.rint(values)).all()
-    # int64 would lose the sign of -0.
-    if integral and not (np.signbit(values) & (values == 0)).any():
-        return _cut(orjson.dumps(values.astype(np.int64), option=orjson.OPT_SERIALIZE_NUMPY))
-    text = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
-    spelled = _cut(text.replace(b".0,", b",").replace(b".0]", b"]"))
-    odd = ~((size >= _PLAIN_MIN) & (size < _PLAIN_MAX)) & (values != 0)
-    if odd.any():
-        for index in np.flatnonzero(odd).tolist():
-            spelled[index] = spell_value(float(values[index])).encode()
-    return spelled
+def _series(value: VectorResult | GridResult | RaggedResult, points: Points) -> Iterator[bytes]:
+    """A list of series; each is followed by what the head of the next one begins with."""
+    if not value.labels:
+        yield b"[]"
+        return
+    match value:
+        case VectorResult():
+            yield from _vector(value, points)
+            yield b"}]"
+        case GridResult():
+            yield from _grid(value, points)
+            yield b"]}]"
+        case RaggedResult():
+            yield from _ragged(value, points)
+            yield b"]}]"
 
 
-def _cut(array_text: bytes) -> list[bytes]:
-    return array_text[1:-1].split(b",")
+def _heads(labels: Sequence[Labels], first: int, before: bytes, after: bytes) -> list[bytes]:
+    """What goes before the points of these series: the end of the one before, and the labels."""
+    opening = before + b',{"metric":'
+    heads = [opening + encode_labels(metric) + after for metric in labels]
+    if first == 0:
+        heads[0] = b"[" + heads[0].removeprefix(before + b",")
+    return heads
 
 
-def _vector(vector: VectorResult) -> Iterator[bytes]:
-    seconds = spell_seconds(vector.time_ms)
-    middle, end = b',"value":[%s,"' % seconds, b'"]}'
-    opening = b"["
-    for first in range(0, len(vector.labels), POINTS_PER_PIECE):
-        labels = vector.labels[first : first + POINTS_PER_PIECE]
-        spelled = spell_values(vector.values[first : first + POINTS_PER_PIECE])
-        entries = [
-            b'{"metric":' + encode_labels(metric) + middle + text + end
-            for metric, text in zip(labels, spelled, strict=True)
-        ]
-        yield opening + b",".join(entries)
-        opening = b","
-    yield b"[]" if opening == b"[" else b"]"
+def _short_vector(vector: VectorResult) -> bytes:
+    middle = b',"value":[%s,"' % spell_seconds(vector.time_ms)
+    entries = [
+        b'{"metric":' + encode_labels(metric) + middle + text + b'"]}'
+        for metric, text in zip(vector.labels, spell_values(vector.values), strict=True)
+    ]
+    return b"[" + b",".join(entries) + b"]"
 
 
-def _grid(grid: GridResult) -> Iterator[bytes]:
-    """Blocks of whole series: a range query has at most 11,001 steps, so one series fits a block."""
-    between = _separators(grid.times)
-    rows = max(1, POINTS_PER_PIECE // max(1, len(between)))
-    opening = b"["
+def _vector(vector: VectorResult, points: Points) -> Iterator[bytes]:
+    write = points.grid(np.array([vector.time_ms], np.int64))
+    for first in range(0, len(vector.labels), SERIES_PER_PIECE):
+        piece = slice(first, first + SERIES_PER_PIECE)
+        heads = _heads(vector.labels[piece], first, b"}", b',"value":')
+        yield write(heads, vector.values[piece, None], None)
+
+
+def _grid(grid: GridResult, points: Points) -> Iterator[bytes]:
+    """Pieces of whole series: a range query has at most 11,001 steps, so one series fits a piece."""
+    write = points.grid(grid.times)
+    rows = max(1, min(SERIES_PER_PIECE, POINTS_PER_PIECE // max(1, len(grid.times))))
     for first in range(0, len(grid.labels), rows):
-        labels = grid.labels[first : first + rows]
-        block = grid.values[first : first + rows]
-        present = None if grid.present is None else grid.present[first : first + rows]
-        yield opening + _block(labels, block, present, between)
-        opening = b","
-    yield b"[]" if opening == b"[" else b"]"
+        piece = slice(first, first + rows)
+        present = None if grid.present is None else grid.present[piece]
+        heads = _heads(grid.labels[piece], first, b"]}", b',"values":[')
+        yield write(heads, grid.values[piece], present)
 
 
-def _separators(times: TimestampArray) -> list[bytes]:
-    """What stands before each value: the end of the point before it, and its own time."""
-    seconds, rest = np.divmod(times, 1000)
-    if len(times) and times[0] >= 0 and (rest == rest[0]).all():
-        decimals = b".%03d" % rest[0] if rest[0] else b""
-        text = orjson.dumps(seconds, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
-        spelled = text.replace(b",", decimals + b',"\n"],[').split(b"\n")
-        spelled[0] = b'"],[' + spelled[0]
-        spelled[-1] += decimals + b',"'
-        return spelled
-    return [b'"],[%s,"' % spell_seconds(time) for time in times.tolist()]
-
-
-# How long the end of the point before is, which a series' first separator goes without.
-_POINT_END = len(b'"],')
-
-
-def _block(
-    labels: Sequence[Labels],
-    block: ValueArray,
-    present: NDArray[np.bool_] | None,
-    between: list[bytes],
-) -> bytes:
-    """Some series, joined in one go: separators and values take turns, series' ends are separators."""
-    if present is None or present.all():
-        spelled = spell_values(block.ravel())
-        whose: Iterable[list[bytes]] = [between] * len(labels)
-    else:
-        spelled = spell_values(block[present])
-        whose = _present_separators(present, between)
-    separators: list[bytes] = []
-    end = b""
-    for metric, mine in zip(labels, whose, strict=True):
-        start = len(separators)
-        separators += mine
-        head = b'{"metric":' + encode_labels(metric) + b',"values":['
-        separators[start] = end + head + mine[0][_POINT_END:]
-        end = b'"]]},'
-    parts = [b""] * (2 * len(spelled))
-    parts[0::2] = separators
-    parts[1::2] = spelled
-    parts.append(b'"]]}')
-    return b"".join(parts)
-
-
-def _present_separators(present: NDArray[np.bool_], between: list[bytes]) -> Iterator[list[bytes]]:
-    """For each series the separators of the steps at which it has a point; it has at least one."""
-    first = present.argmax(axis=1)
-    end = present.shape[1] - present[:, ::-1].argmax(axis=1)
-    unbroken = np.count_nonzero(present, axis=1) == end - first
-    edges = zip(first.tolist(), end.tolist(), unbroken.tolist(), strict=True)
-    for row, (begin, stop, whole) in enumerate(edges):
-        if whole:
-            yield between[begin:stop]
-        else:
-            yield [between[step] for step in np.flatnonzero(present[row]).tolist()]
-
-
-def _points(between: Sequence[bytes], spelled: Sequence[bytes]) -> bytes:
-    """`[t,"v"],[t,"v"]` of one series."""
-    parts: list[bytes] = [b""] * (2 * len(between))
-    parts[0::2] = between
-    parts[1::2] = spelled
-    # The first separator closes a point that does not exist.
-    return b"".join(parts)[_POINT_END:] + b'"]' if parts else b""
-
-
-def _ragged(ragged: RaggedResult) -> Iterator[bytes]:
+def _ragged(ragged: RaggedResult, points: Points) -> Iterator[bytes]:
     """Raw samples: a long series goes out in several pieces, short ones are gathered into one."""
-    opening, waiting, points = b"[", [], 0
-    for metric, times, values in zip(ragged.labels, ragged.times, ragged.values, strict=True):
-        waiting.append(opening + b'{"metric":' + encode_labels(metric) + b',"values":[')
-        opening = b","
-        for first in range(0, len(times), POINTS_PER_PIECE):
-            piece = slice(first, first + POINTS_PER_PIECE)
-            comma = b"," if first else b""
-            waiting.append(comma + _points(_separators(times[piece]), spell_values(values[piece])))
-            points += len(times[piece])
-            if points >= POINTS_PER_PIECE:
-                yield b"".join(waiting)
-                waiting, points = [], 0
-        waiting.append(b"]}")
-    yield b"".join(waiting) + (b"[]" if opening == b"[" else b"]")
+    rows: list[Row] = []
+    count = 0
+    for first, (metric, times, values) in enumerate(
+        zip(ragged.labels, ragged.times, ragged.values, strict=True)
+    ):
+        (head,) = _heads([metric], first, b"]}", b',"values":[')
+        for start in range(0, len(times), POINTS_PER_PIECE):
+            piece = slice(start, start + POINTS_PER_PIECE)
+            rows.append((b"," if start else head, times[piece], values[piece]))
+            count += len(times[piece])
+            if count >= POINTS_PER_PIECE or len(rows) >= SERIES_PER_PIECE:
+                yield points.samples(rows)
+                rows, count = [], 0
+    if rows:
+        yield points.samples(rows)
 
 
 # Prometheus' util/annotations: at most so many of each kind, then a line that counts the rest.

@@ -3,7 +3,7 @@
 Made on a worker thread, sent on the event loop.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from isal import isal_zlib
@@ -49,14 +49,20 @@ def accepts_gzip(headers: Iterable[Header]) -> bool:
     )
 
 
-def json_reply(answer: bytes | Iterator[bytes], gzip: bool) -> Reply:
-    """A 200 with a JSON body; the work of making and compressing it is done here and in `rest`."""
+def json_reply(
+    answer: bytes | Iterator[bytes], gzip: bool, check: Callable[[], None] = lambda: None
+) -> Reply:
+    """A 200 with a JSON body; the work of making and compressing it is done here and in `rest`.
+
+    Raises what `check` raises, which is called after each piece that is made here.
+    """
     if isinstance(answer, bytes):
         return packed(200, [JSON], answer, gzip)
     pieces, size = [], 0
     for piece in answer:
         pieces.append(piece)
         size += len(piece)
+        check()
         if size >= STREAMED_BYTES_MIN:
             break
     else:

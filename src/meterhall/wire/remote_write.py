@@ -4,7 +4,8 @@ Senders repeat the same label sets in every request, so the unit here is the *la
 of one TimeSeries as they stand in the body. A receiver keeps what it knows by label block and never
 decodes a label again. `decode` is told which blocks are known, which buys the fast way: a message that ends
 like one sample and begins with a known block can only be that block and that sample, so nothing else of
-it is looked at, and times and values are read by NumPy for all samples at once.
+it is looked at, and times and values are read by NumPy for all samples at once. And it is told which whole
+bodies there were (`push_layout`), which buys the fastest way.
 
     WriteRequest  timeseries = 1, metadata = 3
     TimeSeries    labels = 1, samples = 2, exemplars = 3, histograms = 4
@@ -27,6 +28,7 @@ from meterhall.model.metadata import Metadata
 from meterhall.model.samples import TimestampArray, ValueArray
 from meterhall.wire import protobuf
 from meterhall.wire.protobuf import BYTES, FIXED64, VARINT, Budget, Malformed, expect
+from meterhall.wire.push_layout import Layout, Layouts
 from meterhall.wire.snappy import CORRUPT, decode_block
 
 RawLabels = Sequence[tuple[bytes, bytes]]
@@ -76,6 +78,7 @@ class WriteRequest:
     metadata: Mapping[str, Metadata]
     exemplars: int
     histograms: int
+    layout: Layout | None = None
 
 
 @dataclass(slots=True)
@@ -95,6 +98,8 @@ class _Columns:
     metadata: dict[str, Metadata] = field(default_factory=dict)
     exemplars: int = 0
     histograms: int = 0
+    # How much of the body was known series in the usual layouts.
+    plain_bytes: int = 0
 
 
 def decode(
@@ -102,12 +107,18 @@ def decode(
     known: Container[bytes],
     decoded_bytes_max: int,
     fields_max: int = FIELDS_MAX,
+    layouts: Layouts | None = None,
 ) -> WriteRequest:
     """Decodes a request's body. Raises WriteRequestError and nothing else, whatever the bytes.
 
+    `layouts` are of the same sender and `known` for ever; the body's own is kept there, if it has one.
     Contract 6.2 has one text for every body that cannot be decoded; ours adds the cause behind it.
     """
     message = decode_block(body, decoded_bytes_max)
+    if layouts is not None:
+        repeated = _read_repeated(message, layouts)
+        if repeated is not None:
+            return repeated
     columns = _Columns(known, Budget(fields_max))
     try:
         at = 0
@@ -115,9 +126,34 @@ def decode(
             at = _read_known(message, at, columns)
             if at < len(message):
                 at = _read_field(message, at, columns)
-        return _finish(message, columns)
+        return _finish(message, columns, layouts)
     except Malformed as error:
         raise WriteRequestError(f"{CORRUPT}: proto: {error}") from None
+
+
+def _read_repeated(message: bytes, layouts: Layouts) -> WriteRequest | None:
+    """A body of a known layout; None for any other."""
+    first = _first_block(message)
+    layout = None if first is None else layouts.get(first)
+    samples = None if layout is None else layout.read(message)
+    if layout is None or samples is None:
+        return None
+    owners = np.arange(len(layout.blocks))
+    return WriteRequest(layout.blocks, owners, *samples, {}, {}, 0, 0, layout)
+
+
+def _first_block(message: bytes) -> bytes | None:
+    """The label block of a body that begins with a known series; where it doesn't, anything."""
+    begin, length = 2, message[1] if len(message) > _SAMPLE_BYTES else 0
+    if length >= _CONTINUES:
+        begin, length = 3, length + ((message[2] - 1) << 7)
+    end = begin + length
+    size = (
+        _SAMPLE_BYTES
+        if message.startswith(_SAMPLE_HEAD, max(0, end - _SAMPLE_BYTES))
+        else _ZERO_BYTES
+    )
+    return message[begin : end - size] if end - size >= begin else None
 
 
 def decode_labels(block: bytes) -> RawLabels:
@@ -167,7 +203,7 @@ def _read_known(message: bytes, at: int, columns: _Columns) -> int:
     """Reads messages of known series with one sample each; returns where something else begins."""
     known, blocks, ends, zeros = columns.known, columns.blocks, columns.ends, columns.zeros
     size = len(message)
-    first_series, first_sample = len(blocks), len(ends)
+    first_series, first_sample, first_at = len(blocks), len(ends), at
     while at < size - _SAMPLE_BYTES and message[at] == _FIRST_TAG:
         begin = at + 2
         length = message[at + 1]
@@ -195,6 +231,7 @@ def _read_known(message: bytes, at: int, columns: _Columns) -> int:
         ends.append(end)
         at = end
     columns.owners.extend(range(first_series, first_series + len(ends) - first_sample))
+    columns.plain_bytes += at - first_at
     return at
 
 
@@ -307,7 +344,7 @@ def _read_metadata(message: bytes, begin: int, end: int, budget: Budget) -> tupl
     return family, Metadata(named, text, unit)
 
 
-def _finish(message: bytes, columns: _Columns) -> WriteRequest:
+def _finish(message: bytes, columns: _Columns, layouts: Layouts | None) -> WriteRequest:
     ends = np.array(columns.ends, np.int64)
     has_value = np.ones(len(ends), np.bool_)
     has_value[columns.zeros] = False
@@ -321,15 +358,27 @@ def _finish(message: bytes, columns: _Columns) -> WriteRequest:
             size = _SAMPLE_BYTES if has_value[place] else _ZERO_BYTES
             sample = _read_sample(message, end - size + 2, end, columns.budget)
         times[place], values[place] = sample
+    owners = np.array(columns.owners, np.int64)
+    if layouts is not None and usual.all() and _is_plain(message, columns, owners):
+        layouts.keep(Layout(message, columns.blocks, ends, has_value))
     return WriteRequest(
         columns.blocks,
-        np.array(columns.owners, np.int64),
+        owners,
         times,
         values,
         columns.fresh,
         columns.metadata,
         columns.exemplars,
         columns.histograms,
+    )
+
+
+def _is_plain(message: bytes, columns: _Columns, owners: NDArray[np.int64]) -> bool:
+    """Whether a body is nothing but known series in the usual layouts, with one sample each."""
+    return (
+        len(owners) == len(columns.blocks) > 0
+        and not columns.fresh
+        and columns.plain_bytes == len(message)
     )
 
 

@@ -1,5 +1,6 @@
 """Who is calling, methods, CORS, compression, limits, isolation: through a real uvicorn."""
 
+import asyncio
 import concurrent.futures
 import gzip
 import json
@@ -12,6 +13,7 @@ from tests.web.prometheus.samples import T0, a_counter, write_body
 
 from meterhall.query.budget import QueryLimits
 from meterhall.web.body import BodySettings
+from meterhall.web.prometheus import api
 from meterhall.web.prometheus.api import ENDPOINTS
 from meterhall.web.prometheus.call import ActiveTarget, PrometheusSettings
 from meterhall.web.prometheus.runner import RunnerSettings
@@ -296,6 +298,32 @@ def test_a_large_answer_is_streamed_and_whole(serve):
     assert all(len(entry["values"]) == 2901 for entry in found)
     packed = server.call("GET", path, None, {"Accept-Encoding": "gzip"})
     assert gzip.decompress(packed.body) == plain.body
+
+
+def test_no_further_piece_is_made_for_a_client_that_has_gone():
+    made: list[int] = []
+
+    def rest():
+        for number in range(1000):
+            made.append(number)
+            yield b"x"
+
+    async def stream() -> None:
+        left = asyncio.Event()
+
+        async def receive():
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            left.set()
+            await asyncio.sleep(0)
+
+        await api._stream(rest(), receive, send)
+
+    asyncio.run(stream())
+    # The one that was sent, the one that was made meanwhile, and perhaps one more.
+    assert len(made) <= 3
 
 
 def test_a_slow_body_is_cut_off(serve):

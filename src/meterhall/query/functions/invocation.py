@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from meterhall.compiled.shapes import Points
 from meterhall.model.errors import QueryError
 from meterhall.model.samples import ValueArray
+from meterhall.model.stack import SeriesStack
 from meterhall.promql.nodes import (
     Call,
     Expr,
@@ -31,8 +33,11 @@ from meterhall.query.frame import (
     merged,
     unnamed,
 )
+from meterhall.query.gather import clocked, filled
+from meterhall.query.kernels.clocked import Fused, machine
 from meterhall.query.kernels.windows import Windows
 from meterhall.query.selectors import QueryRange, RangeVector
+from meterhall.query.sharing import shared
 
 # The functions that know what to do with edges that carry a value.
 _ANCHORED = ("changes", "delta", "increase", "rate", "resets")
@@ -136,14 +141,33 @@ Function = Callable[[Invocation], Value]
 Windowed = Callable[[Windows], tuple[ValueArray | IndexArray, BoolArray]]
 
 
-def over_windows(vector: RangeVector, kernel: Windowed) -> Frame:
-    """`kernel` over all tiles, under the vector's own labels."""
+def over_windows(vector: RangeVector, kernel: Windowed, fused: Fused | None = None) -> Frame:
+    """`kernel` over all windows, under the vector's own labels; `fused` does the same by machine code."""
     shape = (len(vector.labels), len(vector.ends))
     values = np.empty(shape)
     present = np.zeros(shape, np.bool_)
-    for tile in vector.tiles():
-        values[tile.rows], present[tile.rows] = kernel(tile.windows)
+    kernels = None if fused is None else machine(values.size)
+
+    def evaluate(stack: SeriesStack) -> None:
+        left: SeriesStack | None = stack
+        if kernels is not None and fused is not None:
+            left = _by_machine(kernels, fused, vector, stack, Points(values, present))
+        for tile in () if left is None else vector.tiles_of(left):
+            values[tile.rows], present[tile.rows] = kernel(tile.windows)
+
+    shared(vector.read(), evaluate, values.size)
     return compact(Frame(vector.labels, values, present))
+
+
+def _by_machine(
+    kernels: Any, fused: Fused, vector: RangeVector, stack: SeriesStack, points: Points
+) -> SeriesStack | None:
+    """Fills the points of series without holes; what is left to do otherwise."""
+    whole, holed = stack.split()
+    if whole is None:
+        return stack
+    of = clocked(kernels, whole, vector.reach, vector.span_ms)
+    return holed if filled(fused, kernels, of, whole.rows, points) else stack
 
 
 def nameless(frame: Frame) -> Frame:

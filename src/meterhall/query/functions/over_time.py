@@ -7,22 +7,25 @@ import numpy as np
 from meterhall.model.samples import ValueArray
 from meterhall.query.frame import IndexArray, Value
 from meterhall.query.functions.invocation import Function, Invocation, nameless, over_windows
-from meterhall.query.kernels import over_time, summation
+from meterhall.query.kernels import clocked, over_time, summation
 from meterhall.query.kernels.boundaries import anchored_values, bounded
+from meterhall.query.kernels.clocked import Fused
 from meterhall.query.kernels.windows import BoolArray, Windows
 
 # What one window is worth, where it holds a sample.
 _Measure = Callable[[Windows], ValueArray | IndexArray]
 
 
-def measured(measure: _Measure, *, keeps_name: bool = False) -> Function:
+def measured(
+    measure: _Measure, fused: Fused | None = None, *, keeps_name: bool = False
+) -> Function:
     """A function whose result is there wherever the window holds a sample."""
 
     def kernel(windows: Windows) -> tuple[ValueArray | IndexArray, BoolArray]:
         return measure(windows), windows.count > 0
 
     def evaluate(call: Invocation) -> Value:
-        frame = over_windows(call.range_vector(0), kernel)
+        frame = over_windows(call.range_vector(0), kernel, fused)
         return frame if keeps_name else nameless(frame)
 
     return evaluate
@@ -81,10 +84,10 @@ def _last_time(windows: Windows) -> ValueArray:
 
 
 OVER_TIME: dict[str, Function] = {
-    "sum_over_time": measured(summation.window_sums),
-    "avg_over_time": measured(summation.window_means),
-    "min_over_time": measured(over_time.minimum),
-    "max_over_time": measured(over_time.maximum),
+    "sum_over_time": measured(summation.window_sums, clocked.totals(mean=False)),
+    "avg_over_time": measured(summation.window_means, clocked.totals(mean=True)),
+    "min_over_time": measured(over_time.minimum, clocked.extremes(greatest=False)),
+    "max_over_time": measured(over_time.maximum, clocked.extremes(greatest=True)),
     "count_over_time": measured(_count),
     "present_over_time": measured(_one),
     "last_over_time": measured(Windows.last, keeps_name=True),

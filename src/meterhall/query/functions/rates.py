@@ -9,7 +9,7 @@ from meterhall.model.labels import METRIC_NAME, label_value
 from meterhall.model.samples import ValueArray
 from meterhall.query.frame import Frame, Value
 from meterhall.query.functions.invocation import Function, Invocation, nameless, over_windows
-from meterhall.query.kernels import over_time, rates
+from meterhall.query.kernels import clocked, over_time, rates
 from meterhall.query.kernels.boundaries import bounded, gain
 from meterhall.query.kernels.windows import BoolArray, Windows
 
@@ -32,8 +32,13 @@ def extrapolating(*, counter: bool, per_second: bool) -> Function:
                 windows, vector.ends, vector.range_ms, counter=counter, per_second=per_second
             )
 
-        edged = vector.anchored or vector.smoothed
-        frame = over_windows(vector, between_edges if edged else extrapolated)
+        if vector.anchored or vector.smoothed:
+            frame = over_windows(vector, between_edges)
+        else:
+            fused = clocked.extrapolated(
+                vector.ends, vector.range_ms, counter=counter, per_second=per_second
+            )
+            frame = over_windows(vector, extrapolated, fused)
         if counter:
             _note_non_counters(call, frame)
         return nameless(frame)

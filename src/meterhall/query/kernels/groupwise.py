@@ -6,9 +6,11 @@ slice. `present[S, T]` None says that no cell is missing.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from meterhall.compiled.shapes import Sums
 from meterhall.model.samples import ValueArray
 from meterhall.query.kernels.over_time import sorted_quantile
 from meterhall.query.kernels.summation import Terms, doubtful, kahan_mean, kahan_sum
@@ -124,6 +126,18 @@ def sums(rows: Members) -> ValueArray:
 def means(rows: Members) -> ValueArray:
     """Means that do not overflow, [G, T]."""
     return _totals(rows, mean=True)
+
+
+def totals_by_machine(kernels: Any, rows: Grouped, *, mean: bool) -> tuple[ValueArray, IndexArray]:
+    """Kahan-Neumaier sums, or means by them, and the points of each group at each step, [G, T]."""
+    shape = (rows.groups, rows.values.shape[1])
+    sums = Sums(np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64))
+    present = np.empty((0, shape[1]), np.bool_) if rows.present is None else rows.present
+    values, present = np.ascontiguousarray(rows.values), np.ascontiguousarray(present)
+    kernels.group_sums(values, present, rows.order, rows.bounds, sums)
+    if not mean:
+        return sums.total + sums.carry, sums.terms
+    return sums.total / sums.terms + sums.carry / sums.terms, sums.terms
 
 
 def _totals(rows: Members, *, mean: bool) -> ValueArray:

@@ -170,7 +170,7 @@ class PrometheusApi:
         may_be_quick = handler is queries.query
 
         def work(ticket: Ticket[Reply]) -> Reply:
-            reply = json_reply(handler(self._backend, call.on(ticket)), gzip)
+            reply = json_reply(handler(self._backend, call.on(ticket)), gzip, ticket.check)
             if may_be_quick:
                 self._quick.learn(call)
             return reply
@@ -292,17 +292,23 @@ async def _probe(scope: Scope, send: Send) -> None:
 
 
 async def _stream(rest: Iterator[bytes], receive: Receive, send: Send) -> None:
-    """Sends the rest of a long answer; each piece is made on a thread when the one before is gone."""
+    """Sends the rest of a long answer; each piece is made on a thread while the one before is sent.
+
+    After the client's departure no other is begun.
+    """
     gone = asyncio.ensure_future(_until_gone(receive))
+    making = asyncio.ensure_future(asyncio.to_thread(next, rest, None))
     try:
-        while (piece := await asyncio.to_thread(next, rest, None)) is not None:
+        while (piece := await making) is not None:
             if gone.done():
                 return
+            making = asyncio.ensure_future(asyncio.to_thread(next, rest, None))
             if piece:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
     finally:
         gone.cancel()
+        making.cancel()
 
 
 async def _until_gone(receive: Receive) -> None:

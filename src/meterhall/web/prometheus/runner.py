@@ -102,6 +102,13 @@ class Ticket(Generic[T]):
                 budget.cancel()
         return budget
 
+    def check(self) -> None:
+        """Raises QueryCanceled or QueryTimeout where the work must stop."""
+        if self._budget is not None:
+            self._budget.check()
+        elif self._canceled:
+            raise QueryCanceled("query was canceled")
+
     def cancel(self) -> None:
         """Nobody waits for the answer any more."""
         with self._lock:

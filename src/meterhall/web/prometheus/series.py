@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from meterhall.model.errors import BadInput
 from meterhall.model.labels import quote
-from meterhall.web.encode import Notes, encode_data
+from meterhall.web.encode import Notes, encode_data, encode_series
 from meterhall.web.prometheus import params
 from meterhall.web.prometheus.call import Answer, Backend, Call
 from meterhall.web.prometheus.queries import TRUNCATED
@@ -34,7 +34,7 @@ def series(backend: Backend, call: Call) -> Answer:
         raise params.invalid("match[]", error) from None
     reader = backend.store.reader(call.tenant)
     found, notes = _limited(reader.series(sets, start_ms, end_ms), limit)
-    return encode_data([dict(labels) for labels in found], notes)
+    return encode_series(found, notes)
 
 
 def labels(backend: Backend, call: Call) -> Answer:
