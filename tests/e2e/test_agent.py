@@ -1,18 +1,14 @@
-"""Agents as operators run them: enrolled, cut off, killed, set wrong; the ledger outside counts every sample."""
+"""Agents as operators run them: enrolled, cut off, killed; the ledger outside counts every sample."""
 
 import os
 import shutil
 import subprocess
-import time
-from pathlib import Path
 
 import pytest
 from tests.collect.exporters import free_port
 
-from e2e.agent import Agent, add_target, assert_complete, numbers, stored
+from e2e.agent import Agent, add_target, assert_complete, numbers
 from e2e.service import Service, eventually, meterhall
-
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
 def state(service, job, target):
@@ -103,50 +99,6 @@ def test_a_removed_host_stops_sending_and_says_why(service, agents):
     eventually(lambda: "401" in agent.text)
     assert [each["hostNm"] for each in service.guide("GET", "/servers")].count("web-1") == 0
     assert agent.stop() == 0
-
-
-# A wrong clock in the real process, by libfaketime.
-
-
-def faked(file):
-    """The environment of a process whose wall clock alone is what the file says, at every look."""
-    return {
-        "LD_PRELOAD": str(FAKETIME),
-        "FAKETIME_TIMESTAMP_FILE": str(file),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
-
-
-@pytest.mark.skipif(FAKETIME is None, reason="libfaketime is missing")
-@pytest.mark.parametrize("wrong", ["+1h", "-1h"])
-def test_a_wrong_and_jumping_clock_moves_no_sample(service, agents, ledgers, tmp_path, wrong):
-    clock = tmp_path / "clock"
-    clock.write_text(wrong)
-    agent = agents("web-1").start(**faked(clock))
-    ledger = ledgers("one")
-    began = time.time()
-    add_target(service, agent, ledger.port, "ledger")
-    eventually(lambda: len(numbers(service, "ledger")) >= 3)
-    service.kill()
-    before = ledger.served
-    eventually(lambda: ledger.served >= before + 2)
-    # Anew without the service, and jumping meanwhile.
-    agent.kill()
-    in_hand = ledger.lost_in_hand(agent)
-    agent.start(**faked(clock))
-    eventually(lambda: ledger.served >= before + 4)
-    clock.write_text("+0")
-    eventually(lambda: ledger.served >= before + 6)
-    clock.write_text("-1h" if wrong == "+1h" else "+1h")
-    service.start()
-    eventually(lambda: len(numbers(service, "ledger")) >= before + 6)
-    assert_complete(service, ledger, "ledger", in_hand)
-    assert agent.stop() == 0
-    times = [at for at, _ in stored(service, 'ledger_page{job="ledger"}')]
-    assert began - 2 < times[0] < times[-1] < time.time() + 2
-    assert "clock.wrong" in agent.text
 
 
 # A cut network, by a namespace of its own.
