@@ -152,9 +152,11 @@ def numbers(service, job):
 def assert_complete(service, ledger, job, forgiven=()):
     """In time every page that was served is stored once, in order, but for those that were never spooled."""
 
+    # What is served from now on is on its way.
+    served = set(range(ledger.served))
+
     def missing():
-        # The newest may be on its way.
-        return set(range(ledger.served - 1)) - set(numbers(service, job)) - set(forgiven)
+        return served - set(numbers(service, job)) - set(forgiven)
 
     eventually(lambda: not missing(), 90)
     found = numbers(service, job)
