@@ -2,6 +2,7 @@
 
 import pytest
 
+from e2e.agent import Agent, Ledger
 from e2e.service import NodeExporter, Service
 
 
@@ -18,3 +19,32 @@ def node_exporter():
     exporter = NodeExporter().start()
     yield exporter
     exporter.stop()
+
+
+@pytest.fixture
+def agents(tmp_path, service):
+    """Makes agents of the service; those that still run are killed at the end."""
+    made = []
+
+    def make(name, *options, **fields):
+        made.append(Agent(tmp_path / name, service, name, *options, **fields))
+        return made[-1]
+
+    yield make
+    for each in made:
+        if each.process.poll() is None:
+            each.kill()
+
+
+@pytest.fixture
+def ledgers(tmp_path):
+    """Makes exporters with a ledger."""
+    made = []
+
+    def make(name, prefix=()):
+        made.append(Ledger(tmp_path / f"{name}.ledger", prefix))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()

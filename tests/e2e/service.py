@@ -51,7 +51,8 @@ def meterhall(*arguments: str, **options) -> str:
 class Service:
     """One `meterhall quickstart` process on a data directory, started and stopped at will."""
 
-    def __init__(self, data: Path, interval: str = "1s") -> None:
+    def __init__(self, data: Path, interval: str = "1s", host: str = "127.0.0.1") -> None:
+        self.host = host
         self.data = data
         self.interval = interval
         self.port = free_port()
@@ -61,7 +62,7 @@ class Service:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def text(self) -> str:
@@ -72,7 +73,7 @@ class Service:
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "meterhall", "quickstart", "--data", str(self.data)),
-                *("--listen", f"127.0.0.1:{self.port}", "--interval", self.interval),
+                *("--listen", f"{self.host}:{self.port}", "--interval", self.interval),
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

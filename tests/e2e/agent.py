@@ -1,0 +1,166 @@
+"""The real agent as an operator runs it, and exporters with a ledger beside it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from e2e.service import eventually
+from meterhall.agent import spool_format
+from meterhall.wire.agent_report import SplitPage, WholePage, join_page, shape_id
+
+
+class Agent:
+    """One `meterhall agent run` process on a directory of its own, started, killed and stopped at will."""
+
+    def __init__(self, directory: Path, service, name, *options, url=None, prefix=()) -> None:
+        self.directory = directory
+        self.service = service
+        self.name = name
+        self.url = url or service.url
+        self.options = options
+        self.prefix = prefix
+        self.output: list[str] = []
+
+    @property
+    def text(self) -> str:
+        return "".join(self.output)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes in the spool."""
+        return sum(file.stat().st_size for file in self.directory.glob("spool/*.spool"))
+
+    def start(self, key=None, **environment) -> "Agent":
+        self.process = subprocess.Popen(
+            [
+                *self.prefix,
+                *(sys.executable, "-m", "meterhall", "agent", "run", "--server", self.url),
+                *("--spool", str(self.directory), "--name", self.name, "--no-metadata"),
+                *self.options,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"METERHALL_AGENT_KEY": key or self.service.key} | environment,
+        )
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        return self
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self.output.append(line)
+
+    @property
+    def host_id(self):
+        """The host as /servers shows it, once it does."""
+        found = eventually(
+            lambda: [
+                host
+                for host in self.service.guide("GET", "/servers")
+                if host["hostNm"] == self.name
+            ]
+        )
+        return found[0]["hostId"]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self._reap()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self._reap()
+
+    def _reap(self) -> int:
+        code = self.process.wait(20)
+        self.reader.join(5)
+        self.process.stdout.close()
+        return code
+
+
+def spooled(directory: Path) -> set[int]:
+    """Numbers of the ledger's pages that are in an agent's spool, delivered or not."""
+    found = set()
+    for path in directory.glob("spool/*.spool"):
+        shapes = {}
+        for frame in spool_format.frames(path.read_bytes()):
+            if frame.kind == spool_format.Kind.SHAPE:
+                shape = spool_format.read_shape(frame.payload)
+                shapes[shape_id(shape)] = shape
+                continue
+            outcome = spool_format.read_scrape(frame.payload).outcome
+            page = b""
+            if isinstance(outcome, SplitPage):
+                page = join_page(shapes[outcome.shape_id], outcome.words)
+            elif isinstance(outcome, WholePage):
+                page = outcome.body
+            if page.startswith(b"ledger_page "):
+                found.add(int(page.split()[1]))
+    return found
+
+
+class Ledger:
+    """An exporter whose pages are numbered, and the list of what it served."""
+
+    def __init__(self, file: Path, prefix=()) -> None:
+        self.file = file
+        script = Path(__file__).parent / "ledger_exporter.py"
+        self.process = subprocess.Popen(
+            [*prefix, sys.executable, str(script), str(file)], stdout=subprocess.PIPE, text=True
+        )
+        self.port = int(self.process.stdout.readline())
+
+    @property
+    def served(self) -> int:
+        return len(self.file.read_bytes().split())
+
+    def lost_in_hand(self, agent: Agent) -> set[int]:
+        """Of the newest pages, those that a killed agent had not spooled yet: nobody promised them."""
+        served = self.served
+        return set(range(max(0, served - 3), served)) - spooled(agent.directory)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def add_target(service, agent, port, job, path="/metrics"):
+    """(job id, target id) of a target on the agent's host, in a workspace of its own."""
+    made = service.guide("POST", "/jobs", {"jobName": job, "metricsPath": path})["jobId"]
+    draft = {"hostId": agent.host_id, "port": port}
+    return made, service.guide("POST", f"/jobs/{made}/targets", draft)
+
+
+def stored(service, selector):
+    """[(time in s, value), …] of every stored sample of the one series, in order of time."""
+    result = service.prometheus("query", query=f"{selector}[6h]")["result"]
+    if not result:
+        return []
+    (series,) = result
+    return [(at, float(value)) for at, value in series["values"]]
+
+
+def numbers(service, job):
+    """Numbers of the pages that are stored for a workspace, in order of time."""
+    return [int(value) for _, value in stored(service, f'ledger_page{{job="{job}"}}')]
+
+
+def assert_complete(service, ledger, job, forgiven=()):
+    """In time every page that was served is stored once, in order, but for those that were never spooled."""
+
+    # What is served from now on is on its way.
+    served = set(range(ledger.served))
+
+    def missing():
+        return served - set(numbers(service, job)) - set(forgiven)
+
+    eventually(lambda: not missing(), 90)
+    found = numbers(service, job)
+    assert found == sorted(set(found)), "doubled or out of order"
+    for part in (0, 9):
+        values = stored(service, f'ledger_part{{job="{job}",part="{part}"}}')
+        assert [int(value) for _, value in values][: len(found)] == [n * 10 + part for n in found]
