@@ -5,7 +5,7 @@ import math
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from meterhall.collect.fetch import FailureKind
@@ -25,7 +25,7 @@ SPLITS = [
     (b"# ends with a blank \n", b"# ends with a blank \n", b""),
     (b"noblank\n\n", b"noblank\n\n", b""),
     (b"ends with a blank \n", b"ends with a blank \n", b""),
-    (b" word\n", b" \n", b"word"),
+    (b" word\n", b" word\n", b""),
     (b"a 1 1700000000\r\n# EOF", b"a 1 \n# EOF", b"1700000000\r"),
     (b'a 1 # {id="x"} 0.5\n', b'a 1 # {id="x"} \n', b"0.5"),
     (b"a \xff\x00\n", b"a \n", b"\xff\x00"),
@@ -51,6 +51,7 @@ def test_the_split_loses_nothing(page):
     assert report.join_page(*report.split_page(page)) == page
 
 
+@example(b" ", b"\0 #")
 @given(pages, pages)
 def test_pages_of_one_shape_have_as_many_words(one, other):
     """The count follows from the shape, so words of another shape fit only if their number does."""

@@ -4,7 +4,7 @@ A batch is one zstd frame around msgpack. The frame must declare its decoded siz
 anything is allocated.
 
 A page that only repeats its names travels as *shape* and *words*. Of every line that is no comment and has
-a blank, what follows its last blank is a word; everything else, that blank included, is the shape. The split
+a blank behind something else, what follows its last blank is a word; everything else, that blank included, is the shape. The split
 loses nothing (`join_page(*split_page(page)) == page` for any bytes), and how many words belong to a shape
 follows from the shape alone. So the shape needs to travel once, and then its name: a hash.
 """
@@ -100,18 +100,18 @@ def split_page(page: bytes) -> tuple[bytes, bytes]:
     rests, words = [], []
     for line in page.split(b"\n"):
         word_at = line.rfind(b" ") + 1
-        if not word_at or _is_comment(line):
-            rests.append(line)
-        else:
+        if _has_place(line[:word_at]):
             rests.append(line[:word_at])
             words.append(line[word_at:])
+        else:
+            rests.append(line)
     return b"\n".join(rests), b"\n".join(words)
 
 
 def join_page(shape: bytes, words: bytes) -> bytes:
     """The page that was split. Raises BadInput unless there are as many words as the shape has places."""
     lines = shape.split(b"\n")
-    places = [at for at, line in enumerate(lines) if line.endswith(b" ") and not _is_comment(line)]
+    places = [at for at, line in enumerate(lines) if line.endswith(b" ") and _has_place(line)]
     texts = words.split(b"\n") if places or words else []
     if len(texts) != len(places):
         raise BadInput(f"{len(texts)} words for a shape that has place for {len(places)}")
@@ -125,5 +125,6 @@ def shape_id(shape: bytes) -> bytes:
     return hashlib.sha256(shape).digest()[:SHAPE_ID_BYTES]
 
 
-def _is_comment(line: bytes) -> bool:
-    return line.lstrip(b" \t").startswith(b"#")
+def _has_place(rest: bytes) -> bool:
+    """Whether a word may follow: behind blanks alone, it could make the line a comment."""
+    return rest.lstrip(b" \t")[:1] not in (b"", b"#")
