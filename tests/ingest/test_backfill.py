@@ -11,8 +11,8 @@ class Asked:
         self.claims = []
         self.broken = False
 
-    def intern(self, clock, series):
-        return clock, series
+    def intern(self, clock, series, series_max=None):
+        return clock, series, series_max
 
     def append(self, rows, *, any_age=False):
         if self.broken:
@@ -32,7 +32,7 @@ def test_the_right_is_claimed_as_often_as_it_is_given():
         for _ in range(3):
             writer.append(rows)
         assert asked.claims == claims
-        assert writer.intern("clock", []) == ("clock", [])
+        assert writer.intern("clock", [], 7) == ("clock", [], 7)
 
 
 def test_an_append_that_failed_uses_nothing_up():

@@ -254,7 +254,7 @@ def test_a_power_cut_leaves_a_deletion_done_or_not_begun(tmp_path):
             states.append(dump(store))
     store.close()
     assert len(snapshots.taken) > 30
-    for number, (platter, acknowledged) in enumerate(snapshots.taken):
+    for number, (platter, acknowledged, _) in enumerate(snapshots.taken):
         directory = tmp_path / str(number)
         restore(directory, platter)
         store = opened(directory)

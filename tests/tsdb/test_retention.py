@@ -283,7 +283,7 @@ def test_a_power_cut_leaves_no_hole(tmp_path):
         it.feed(1.5)
         promised.append((snapshots.syncs, it.clock.time_ms))
     it.store.close()
-    for number, (platter, _) in enumerate(snapshots.taken):
+    for number, (platter, _, _) in enumerate(snapshots.taken):
         after = Kept.__new__(Kept)
         after.directory, after.clock = tmp_path / str(number), StandingClock(it.clock.time_ms)
         after.rules, after.gone, after.changes = {}, [], it.changes
