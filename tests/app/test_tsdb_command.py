@@ -28,11 +28,14 @@ class StandingClock:
 def directory(tmp_path):
     store = EmbeddedStore(tmp_path, StoreSettings(maintain_interval_s=3600), StandingClock())
     writer = store.writer(Tenant("kr", "p1"))
-    labels = [make_labels({"__name__": f"m{place % 2}", "i": str(place)}) for place in range(6)]
+    labels = [
+        make_labels({"__name__": f"m{place % 2}", "i": str(place), "job": f"w{place // 4}"})
+        for place in range(6)
+    ]
     for step in range(10):
         row = Row(NOW + step, writer.intern("c", labels), np.arange(6.0) + step)
         writer.append([row]).durable.result(10)
-        if step == 7:
+        if step in (3, 7):
             store.flush(NOW + 7_200_000)
     store.close()
     return tmp_path
@@ -48,22 +51,30 @@ def test_inspect(directory):
     contents = json.loads(output)
     (tenant,) = contents["tenants"]
     assert code == 0
-    assert contents["blocks"] == 1
+    assert contents["blocks"] == 2
     assert (tenant["region"], tenant["project"]) == ("kr", "p1")
     use = tenant["use"]
     assert use["log_samples"] == 12
-    assert {name: (each["series"], each["samples"]) for name, each in use["metrics"].items()} == {
-        "m0": (3, 24),
-        "m1": (3, 24),
-    }
+    assert {
+        (job, name): (each["series"], each["samples"])
+        for job, workspace in use["workspaces"].items()
+        for name, each in workspace["metrics"].items()
+    } == {("w0", "m0"): (2, 16), ("w0", "m1"): (2, 16), ("w1", "m0"): (1, 8), ("w1", "m1"): (1, 8)}
+    assert [
+        (job, each["total"]["series"], each["total"]["samples"])
+        for job, each in use["workspaces"].items()
+    ] == [("w0", 4, 32), ("w1", 2, 16)]
+    assert 0 < use["total"]["block_bytes"] < contents["blockBytes"]
     code, output = run("inspect", directory)
     assert code == 0
-    assert "kr/p1: 48 samples in blocks, 12 in the log, 2 metrics" in output
+    assert "kr/p1: 6 series, 48 samples, " in output
+    assert "\n  w1: 2 series, 16 samples, " in output
+    assert "\n    m0: 2 series, 16 samples, " in output
 
 
 def test_verify(directory):
     assert run("verify", directory)[0] == 0
-    (block,) = (directory / "blocks").iterdir()
+    block, _ = sorted((directory / "blocks").iterdir())
     data = bytearray(block.read_bytes())
     data[60] ^= 1
     block.write_bytes(data)

@@ -1,12 +1,19 @@
 """`meterhall tsdb`: what a data directory holds, and whether all of it is sound (both only read); copies of it."""
 
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from meterhall.app.archive_commands import export_samples, import_samples, snapshot
 from meterhall.app.config import store_of
+
+if TYPE_CHECKING:
+    from meterhall.tsdb.inspect import Use
+
+T = TypeVar("T")
 
 _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -19,9 +26,9 @@ def tsdb() -> None:
 @tsdb.command()
 @click.argument("directory", type=_DIRECTORY)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--top", default=10, show_default=True, help="Metrics to list for each project.")
+@click.option("--top", default=10, show_default=True, help="Metrics to list for each workspace.")
 def inspect(directory: Path, as_json: bool, top: int) -> None:
-    """Count what DIRECTORY holds, by project and metric."""
+    """Count what DIRECTORY holds, by project, workspace and metric, the largest first."""
     import orjson
 
     from meterhall.tsdb.inspect import inspect as count
@@ -47,20 +54,23 @@ def inspect(directory: Path, as_json: bool, top: int) -> None:
         f"{contents.log_segments} log segments, {contents.log_bytes:,} bytes"
     )
     for tenant, use in sorted(contents.tenants.items(), key=lambda item: str(item[0])):
-        samples = sum(metric.samples for metric in use.metrics.values())
         click.echo(
-            f"\n{tenant.region}/{tenant.project}: {samples:,} samples in blocks, "
-            f"{use.log_samples:,} in the log, {len(use.metrics)} metrics, "
-            f"index {use.index_bytes:,} bytes"
+            f"\n{tenant.region}/{tenant.project}: {_told(use.total)}, {use.log_samples:,} in the log"
         )
-        largest = sorted(use.metrics.items(), key=lambda item: (-item[1].samples, item[0]))
-        for name, metric in largest[:top]:
-            click.echo(
-                f"  {name}: {metric.series:,} series, {metric.samples:,} samples, "
-                f"{metric.block_bytes:,.0f} bytes"
-            )
+        for job, workspace in _largest(use.workspaces.items(), lambda item: item.total):
+            click.echo(f"  {job or '(no workspace)'}: {_told(workspace.total)}")
+            for name, metric in _largest(workspace.metrics.items(), lambda item: item)[:top]:
+                click.echo(f"    {name}: {_told(metric)}")
     for piece in contents.unreadable:
         click.echo(f"cannot be read: {piece}", err=True)
+
+
+def _largest(items: Iterable[tuple[str, T]], use_of: Callable[[T], "Use"]) -> list[tuple[str, T]]:
+    return sorted(items, key=lambda item: (-use_of(item[1]).block_bytes, item[0]))
+
+
+def _told(use: "Use") -> str:
+    return f"{use.series:,} series, {use.samples:,} samples, {use.block_bytes:,.0f} bytes in blocks"
 
 
 @tsdb.command()

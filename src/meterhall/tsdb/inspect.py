@@ -1,4 +1,4 @@
-"""What a store's directory holds, by tenant and metric: what `meterhall tsdb inspect` prints.
+"""What a store's directory holds, by tenant, workspace and metric: what `meterhall tsdb inspect` prints.
 
 Reads only and wants no lock. The log is counted as it is: a sample that is already in a block and still in
 the log counts in both columns.
@@ -9,9 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from meterhall.model.labels import METRIC_NAME, label_value
+from meterhall.model.labels import METRIC_NAME, Labels, label_value
 from meterhall.tsdb import filenames
 from meterhall.tsdb.block import Block, Caches
 from meterhall.tsdb.block_format import DamagedError
@@ -19,6 +17,8 @@ from meterhall.tsdb.cache import ByteCache
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.manifest import ManifestDamagedError, ManifestFile
 from meterhall.tsdb.owner import Owner
+from meterhall.tsdb.tombstones import JOB
+from meterhall.tsdb.usage import series_bytes
 from meterhall.tsdb.wal_format import (
     DEFINITIONS,
     Damage,
@@ -35,20 +35,37 @@ _CACHE_BYTES = 16 << 20
 
 
 @dataclass(slots=True)
-class MetricUse:
-    """One metric of one tenant. `block_bytes` are the pages' bytes, shared out by sample."""
+class Use:
+    """What blocks hold of some series: each counts once, however many blocks it is in.
+
+    `block_bytes` are those of pages and of the index, as `usage.series_bytes` shares them out.
+    """
 
     series: int = 0
     samples: int = 0
     block_bytes: float = 0.0
 
+    def add(self, series: int, samples: int, block_bytes: float) -> None:
+        """Counts more."""
+        self.series += series
+        self.samples += samples
+        self.block_bytes += block_bytes
+
+
+@dataclass(slots=True)
+class WorkspaceUse:
+    """One workspace of a tenant; its name is the label `job`, empty for series without one."""
+
+    total: Use = field(default_factory=Use)
+    metrics: dict[str, Use] = field(default_factory=dict)
+
 
 @dataclass(slots=True)
 class TenantUse:
-    """One tenant: what blocks and the log hold of it. Series are counted once for each block."""
+    """One tenant: what blocks and the log hold of it."""
 
-    metrics: dict[str, MetricUse] = field(default_factory=dict)
-    index_bytes: int = 0
+    total: Use = field(default_factory=Use)
+    workspaces: dict[str, WorkspaceUse] = field(default_factory=dict)
     log_samples: int = 0
     oldest_ms: int | None = None
     newest_ms: int | None = None
@@ -76,39 +93,36 @@ def inspect(directory: Path) -> Contents:
         contents.unreadable.append(filenames.MANIFEST)
         manifest = None
     caches = Caches(*(ByteCache(_CACHE_BYTES) for _ in range(3)))
+    known: set[tuple[Owner, Labels]] = set()
     for number, path in filenames.block_paths(directory):
         if manifest is None or number in manifest.blocks:
             try:
-                _add_block(contents, Block(number, path, caches))
+                _add_block(contents, Block(number, path, caches), known)
             except (DamagedError, OSError):
                 contents.unreadable.append(path.name)
     _add_log(contents, directory, disk)
     return contents
 
 
-def _add_block(contents: Contents, block: Block) -> None:
+def _add_block(contents: Contents, block: Block, known: set[tuple[Owner, Labels]]) -> None:
     contents.blocks += 1
     contents.block_bytes += block.bytes
     for entry in block.entries():
         use = contents.tenants.setdefault(entry.tenant, TenantUse())
-        use.index_bytes += 2 * (entry.index.bytes + entry.clocks.bytes + entry.pages.bytes)
         _widen(use, entry.oldest_ms, entry.newest_ms)
         part = block.tenant(entry.tenant)
         if part is None:
             contents.unreadable.append(f"{block.path.name}: {entry.tenant}")
             continue
-        page_of = np.repeat(np.arange(len(part.pages)), part.pages["series"])
-        in_page = np.bincount(page_of, weights=part.lengths)
-        shares = part.lengths * (part.pages["bytes"] / in_page)[page_of]
-        for number, (length, share) in enumerate(
-            zip(part.lengths.tolist(), shares.tolist(), strict=True)
-        ):
-            metric = use.metrics.setdefault(
-                label_value(part.labels(number), METRIC_NAME), MetricUse()
-            )
-            metric.series += 1
-            metric.samples += length
-            metric.block_bytes += share
+        counts = zip(part.lengths.tolist(), series_bytes(part).tolist(), strict=True)
+        for number, (samples, share) in enumerate(counts):
+            labels = part.labels(number)
+            series = int((entry.tenant, labels) not in known)
+            known.add((entry.tenant, labels))
+            workspace = use.workspaces.setdefault(label_value(labels, JOB), WorkspaceUse())
+            metric = workspace.metrics.setdefault(label_value(labels, METRIC_NAME), Use())
+            for each in (use.total, workspace.total, metric):
+                each.add(series, samples, share)
 
 
 def _add_log(contents: Contents, directory: Path, disk: Disk) -> None:
