@@ -86,7 +86,7 @@ def test_a_view_keeps_what_it_saw():
         put(group, time_ms, [0, 1])
     group.add([9, 10, 11])
     group.begin_flush(30)
-    group.end_flush(30)
+    group.end_flush()
     group.drop(np.array([2]))
     assert cells(view) == expected
 
@@ -106,11 +106,29 @@ def test_flush_shows_the_past_and_late_arrivals_stay(published):
     after |= {(slot, 25) for slot in range(3)}
     assert cells(group) == shown | after
     if published:
-        group.end_flush(20)
+        group.end_flush()
         assert cells(group) == after
     else:
         group.abort_flush()
         assert cells(group) == shown | after
+
+
+def test_who_is_behind_is_not_late():
+    """A flush that ends after a group's newest row leaves room on top of the matrix, also before its end."""
+    group = made(width=3)
+    for time_ms in range(10):
+        put(group, time_ms)
+    group.begin_flush(1_000)
+    put(group, 10)
+    put(group, 11, [0, 2])
+    assert group.late_bytes == 0
+    group.end_flush()
+    put(group, 12)
+    assert group.late_bytes == 0
+    assert group.idle_slots(1_000).tolist() == []
+    assert cells(group) == {(slot, 10) for slot in range(3)} | {(0, 11), (2, 11)} | {
+        (slot, 12) for slot in range(3)
+    }
 
 
 def test_dropped_columns_are_never_used_again():
@@ -118,7 +136,7 @@ def test_dropped_columns_are_never_used_again():
     for time_ms in range(20):
         put(group, time_ms, [0, 2] if time_ms > 15 else range(4))
     group.begin_flush(16)
-    group.end_flush(16)
+    group.end_flush()
     idle = group.idle_slots(16)
     assert idle.tolist() == [1, 3]
     group.drop(idle)

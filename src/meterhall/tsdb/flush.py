@@ -1,7 +1,7 @@
 """Moving samples from the head into blocks, so that the log can be cut.
 
     1. the log turns to a new segment N; what was appended before is in segments below N
-    2. every group freezes what lies before T and shows it; later arrivals go to side buffers
+    2. every group freezes what lies before T and shows it; what comes among it later goes to side buffers
     3. blocks are written: one for each span that the samples touch, all tenants in each
     4. the manifest lists them, with the mark (N, T): "below N, before T: in blocks"
     5. groups drop what was written, the head forgets series that have gone quiet
@@ -100,7 +100,7 @@ class Flush:
             raise
         for part in frozen:
             with part.head.lock:
-                part.group.end_flush(end_ms)
+                part.group.end_flush()
         for head in heads():
             with head.lock:
                 head.drop_idle(end_ms)

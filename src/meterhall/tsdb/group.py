@@ -317,17 +317,21 @@ class Group:
     def begin_flush(self, end_ms: int) -> GroupView | None:
         """Freezes what lies before `end_ms` and shows it; None where there is nothing.
 
-        From now on samples before `end_ms` go to the side buffer, so that none slips between the
-        block that is written and the rows that are dropped. Follow with end_flush or abort_flush.
+        From now on samples among those that are shown go to the side buffer, so that none slips between the
+        block that is written and the rows that are dropped. What is newer than all of them may come
+        as ever, also before `end_ms`: a sender that is hours behind is not late for that.
+        Follow with end_flush or abort_flush.
         """
         self.abort_flush()
+        end_ms = min(end_ms, self.time_max + 1)
         self._frozen_ms = max(self._frozen_ms, end_ms)
         self._flushing = self._side.split_before(end_ms)
         view = self.view(np.arange(self.width), NO_TIME, end_ms - 1)
         return view if view.times_max else None
 
-    def end_flush(self, end_ms: int) -> None:
+    def end_flush(self) -> None:
         """Drops what begin_flush showed: it is in blocks now."""
+        end_ms = self._frozen_ms
         self._flushing = SideRows()
         self._published_ms = max(self._published_ms, end_ms)
         self._sealed = tuple(each for each in self._sealed if each.times[-1] >= end_ms)
