@@ -1,6 +1,6 @@
 """The systems to compare with: found in `.peers/` of the checkout, or fetched as Debian's own packages.
 
-Prometheus, promtool, VictoriaMetrics and node_exporter are taken from Debian's unstable suite, which has current
+Prometheus, promtool, VictoriaMetrics, vmagent and node_exporter are taken from Debian's unstable suite, which has current
 ones, through the machine's Debian source; the load generator wrk from the machine's own suite. Packages
 are unpacked into `.peers/`, with an apt state of its own: nothing is installed and the system's package
 lists stay as they are. Where that can't be done, our own figures are measured alone.
@@ -26,6 +26,7 @@ _SERVERS = {
     "prometheus": "usr/bin/prometheus",
     "promtool": "usr/bin/promtool",
     "victoria-metrics": "usr/bin/victoria-metrics",
+    "vmagent": "usr/bin/vmagent",
     "node_exporter": "usr/bin/prometheus-node-exporter",
 }
 _SERVER_PACKAGES = ["prometheus", "promtool", "victoria-metrics", "prometheus-node-exporter"]

@@ -1,7 +1,9 @@
-"""Clients that nobody here wrote: promtool, prometheus-api-client, and Prometheus itself pushing to us."""
+"""Clients that nobody here wrote: promtool, prometheus-api-client; Prometheus, as a server and as an agent, and vmagent pushing to us."""
 
 import json
+import os
 import subprocess
+from contextlib import contextmanager
 
 import pytest
 from prometheus_api_client import PrometheusConnect
@@ -52,9 +54,21 @@ def test_prometheus_api_client(service):
     assert "@Linux" in client.get_label_values("job")
 
 
-def test_prometheus_pushes_to_us(service, peers, node_exporter, tmp_path):
-    port = free_port()
-    (tmp_path / "prometheus.yml").write_text(
+def prometheus_server(peers, config, data):
+    return [peers / "prometheus", f"--config.file={config}", f"--storage.tsdb.path={data}"]
+
+
+def prometheus_agent(peers, config, data):
+    return [
+        *(peers / "prometheus", "--agent", f"--config.file={config}"),
+        f"--storage.agent.path={data}",
+    ]
+
+
+@pytest.mark.parametrize("command", [prometheus_server, prometheus_agent])
+def test_prometheus_pushes_to_us(service, peers, node_exporter, tmp_path, command):
+    config = tmp_path / "prometheus.yml"
+    config.write_text(
         f"""
 global: {{scrape_interval: 1s}}
 scrape_configs:
@@ -66,17 +80,8 @@ remote_write:
   queue_config: {{batch_send_deadline: 1s}}
 """
     )
-    prometheus = subprocess.Popen(
-        [
-            peers / "prometheus",
-            f"--config.file={tmp_path / 'prometheus.yml'}",
-            f"--storage.tsdb.path={tmp_path / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    listen = f"--web.listen-address=127.0.0.1:{free_port()}"
+    with running([*command(peers, config, tmp_path / "data"), listen]):
         eventually(lambda: service.value('up{job="pushed"}') == 1)
         instance = f"127.0.0.1:{node_exporter.port}"
         eventually(lambda: service.query(f'node_load1{{job="pushed",instance="{instance}"}}'))
@@ -86,6 +91,42 @@ remote_write:
         eventually(lambda: not service.query('node_load1{job="pushed"}'))
         assert service.value('up{job="pushed"}') == 0
         assert service.value('max_over_time(node_load1{job="pushed"}[5m])') is not None
+
+
+def test_vmagent_pushes_to_us(service, peers, node_exporter, tmp_path):
+    config = tmp_path / "vmagent.yml"
+    config.write_text(
+        f"""
+global: {{scrape_interval: 1s}}
+scrape_configs:
+- job_name: vmagent
+  static_configs: [{{targets: ["127.0.0.1:{node_exporter.port}"]}}]
+"""
+    )
+    command = [
+        *(peers / "vmagent", f"-promscrape.config={config}", "-envflag.enable"),
+        f"-remoteWrite.url={service.url}/prometheus/api/v1/write",
+        *(f"-remoteWrite.tmpDataPath={tmp_path / 'data'}", "-remoteWrite.flushInterval=1s"),
+        f"-httpListenAddr=127.0.0.1:{free_port()}",
+    ]
+    with running(command, remoteWrite_headers=f"X-TC-APP-KEY: {service.key}"):
+        eventually(lambda: service.value('up{job="vmagent"}') == 1)
+        eventually(lambda: service.query('node_load1{job="vmagent"}'))
+        node_exporter.stop()
+        eventually(lambda: not service.query('node_load1{job="vmagent"}'))
+        assert service.value('up{job="vmagent"}') == 0
+
+
+@contextmanager
+def running(command, **environment):
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
     finally:
-        prometheus.terminate()
-        prometheus.wait()
+        process.terminate()
+        process.wait()
