@@ -1,18 +1,17 @@
 """The real agent as an operator runs it, and exporters with a ledger beside it."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
-from e2e.service import eventually
+from e2e.service import Ended, eventually
 from meterhall.agent import spool_format
 from meterhall.wire.agent_report import SplitPage, WholePage, join_page, shape_id
 
 
-class Agent:
+class Agent(Ended):
     """One `meterhall agent run` process on a directory of its own, started, killed and stopped at will."""
 
     def __init__(self, directory: Path, service, name, *options, url=None, prefix=()) -> None:
@@ -65,20 +64,6 @@ class Agent:
             ]
         )
         return found[0]["hostId"]
-
-    def kill(self) -> None:
-        self.process.kill()
-        self._reap()
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self._reap()
-
-    def _reap(self) -> int:
-        code = self.process.wait(20)
-        self.reader.join(5)
-        self.process.stdout.close()
-        return code
 
 
 def spooled(directory: Path) -> set[int]:

@@ -48,7 +48,25 @@ def meterhall(*arguments: str, **options) -> str:
     return done.stdout
 
 
-class Service:
+class Ended:
+    """How a process whose output is read by a thread comes to its end."""
+
+    def kill(self) -> None:
+        self.process.kill()
+        self._reap()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self._reap()
+
+    def _reap(self) -> int:
+        code = self.process.wait(20)
+        self.reader.join(5)
+        self.process.stdout.close()
+        return code
+
+
+class Service(Ended):
     """One `meterhall quickstart` process on a data directory, started and stopped at will."""
 
     def __init__(self, data: Path, interval: str = "1s", host: str = "127.0.0.1") -> None:
@@ -100,20 +118,6 @@ class Service:
                 return answer.status == 200
         except OSError:
             return False
-
-    def kill(self) -> None:
-        self.process.kill()
-        self._reap()
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self._reap()
-
-    def _reap(self) -> int:
-        code = self.process.wait(20)
-        self.reader.join(5)
-        self.process.stdout.close()
-        return code
 
     def cli(self, *arguments: str):
         """A command on the service's data directory, its answer read as JSON."""
