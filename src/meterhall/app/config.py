@@ -29,7 +29,7 @@ from meterhall.app.setting_types import (
     parse_text_map,
 )
 from meterhall.model.errors import BadInput, ConfigError
-from meterhall.model.target import INTERVAL_MS_MAX, INTERVAL_MS_MIN
+from meterhall.model.limits import INTERVAL_MS_MAX, INTERVAL_MS_MIN
 from meterhall.wire.agent_calls import BYTES_MAX, POLL_MS_MAX, POLL_MS_MIN, TARGETS_MAX
 
 # The embedded store, inside the data directory.

@@ -8,7 +8,7 @@ import ipaddress
 import re
 
 from meterhall.model.errors import ControlError
-from meterhall.model.target import INTERVAL_MS_MAX, INTERVAL_MS_MIN
+from meterhall.model.limits import INTERVAL_MS_MAX, INTERVAL_MS_MIN
 
 JOB_NAME_CHARS_MAX = 64
 METRICS_PATH_CHARS_MAX = 1024

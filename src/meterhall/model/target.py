@@ -5,10 +5,6 @@ from enum import StrEnum
 
 from meterhall.model.tenant import Tenant
 
-# Time between two collections of a target, whoever says it: a workspace, a setting or a service to its agent.
-INTERVAL_MS_MIN = 1_000
-INTERVAL_MS_MAX = 86_400_000
-
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from meterhall.model.errors import BadInput
-from meterhall.model.target import INTERVAL_MS_MAX, INTERVAL_MS_MIN
+from meterhall.model.limits import INTERVAL_MS_MAX, INTERVAL_MS_MIN
 
 KEY_HEADER = "X-TC-APP-KEY"
 CLOCK_HEADER = "X-Meterhall-Time-Ms"
