@@ -28,7 +28,7 @@ from meterhall.ingest.limits import PushLimits, ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.push import PushReceiver
 from meterhall.ingest.scrape import ScrapeSession
-from meterhall.model.errors import StoreUnavailable
+from meterhall.model.errors import LimitExceeded, StoreUnavailable
 from meterhall.model.matcher import Matcher, MatchOp
 from meterhall.model.retention import ProjectRetention, Retention
 from meterhall.model.samples import Row
@@ -224,16 +224,17 @@ def doom(store, clock):
             first_ms = time_ms - chances.randrange(4000)
             last_ms = first_ms + chances.randrange(1500)
             which = [("kind", "doomed"), ("number", str(number))]
+            matchers = [Matcher(MatchOp.EQUAL, *each) for each in which]
             tell("erasing", "doomed", number, first_ms, last_ms)
-            store.delete(
-                tenant, [Matcher(MatchOp.EQUAL, *each) for each in which], first_ms, last_ms
-            )
+            try:
+                store.delete(tenant, matchers, first_ms, last_ms)
+            except LimitExceeded:
+                store.clean(tenant)
+                continue
             tell("erased", "doomed", number, first_ms, last_ms)
             again_ms = first_ms - first_ms % STEP_MS + STEP_MS
             tell("sending", "doomed", number, again_ms, again_ms)
             send(writer, "doomed", number, [again_ms], any_age=True)
-        if turn % 200 == 199:
-            store.clean(tenant)
 
 
 def keep(store, clock):
