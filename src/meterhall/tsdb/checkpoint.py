@@ -25,11 +25,12 @@ from meterhall.tsdb.group import GroupView
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.side import SideRow, Slots, read_rows
-from meterhall.tsdb.wal import Log, Segment
+from meterhall.tsdb.wal import Log
 from meterhall.tsdb.wal_format import (
     GroupRow,
     Kind,
     SealedRows,
+    Segment,
     definition_frames,
     encode_samples,
     encode_sealed,
@@ -117,6 +118,7 @@ def _with_head(number: int, heads: Callable[[], Sequence[TenantHead]]) -> Iterat
             late = [row for side in view.sides for row in side]
             if late:
                 yield _late(group, late, columns)
+    yield frame(Kind.CHECKPOINT, b"")
 
 
 def _sealed(group: int, view: GroupView, columns: Slots) -> Iterator[SealedRows]:
