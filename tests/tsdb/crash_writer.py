@@ -1,18 +1,26 @@
-"""The process that test_crash kills: scrapes, remote writes, late samples and back-fill without end.
+"""The process that test_crash kills: scrapes, remote writes, late samples, back-fill and deletions without end.
 
-Each line that it prints is `kind number time`: the samples of that time are promised, for it is printed only after
-`durable` is done. All threads take their steps from one counter, and data time runs fast, so that flush, merge,
-retention and truncation happen all the time.
+Each line that it prints is an event of one series' life, a word and `kind number first last` (times, both included):
+
+    sent     promised, for it is printed only after `durable` is done
+    sending  of what was erased, something is about to come back
+    erasing  a deletion of the range begins: until it is done it may have happened or not
+    erased   it is done
+
+All threads take their steps from one counter, and data time runs fast, so that flush, merge, retention and truncation
+happen all the time.
 """
 
 import itertools
 import os
+import random
 import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import structlog
+from tests.ingest.allowances import allowance, allowances
 from tests.tsdb.stores import NOW, open_store, series
 from tests.wire.write_request import body_of
 
@@ -20,7 +28,9 @@ from meterhall.ingest.limits import PushLimits, ScrapeLimits
 from meterhall.ingest.metadata import MetadataCatalog
 from meterhall.ingest.push import PushReceiver
 from meterhall.ingest.scrape import ScrapeSession
-from meterhall.model.errors import StoreUnavailable
+from meterhall.model.errors import LimitExceeded, StoreUnavailable
+from meterhall.model.matcher import Matcher, MatchOp
+from meterhall.model.retention import ProjectRetention, Retention
 from meterhall.model.samples import Row
 from meterhall.model.target import ScrapeTarget
 from meterhall.model.tenant import Tenant
@@ -31,11 +41,32 @@ RETENTION_MS = 8000
 # Back-fill is older than the window, and than what a flush has cut; it lies between the other times.
 WINDOW_MS = 1000
 BACK_MS = 3005
-TENANTS = [Tenant("kr", "t0"), Tenant("kr", "t1")]
+TENANTS = [Tenant("kr", f"t{number}") for number in range(4)]
+# Projects and workspaces with a rule of their own, by kind of series: two by time, one by size.
+SHORT_MS, BRIEF_MS, SMALL_BYTES = 5000, 2500, 4000
+DOOMED = 3
+
+
+class Rules:
+    """What the control plane says of the projects."""
+
+    def retentions(self):
+        return {
+            ("kr", "t2"): ProjectRetention(
+                Retention(time_ms=SHORT_MS), {"brief": Retention(time_ms=BRIEF_MS)}
+            ),
+            ("kr", "t3"): ProjectRetention(Retention(bytes=SMALL_BYTES)),
+        }
+
+    def departed(self):
+        return ()
 
 
 def labels_of(kind, number):
-    return [series("m", kind=kind, number=str(number), place=str(place)) for place in range(WIDTH)]
+    return [
+        series("m", job=kind, kind=kind, number=str(number), place=str(place))
+        for place in range(WIDTH)
+    ]
 
 
 def value_of(time_ms, place):
@@ -68,7 +99,7 @@ class FastClock:
 
 
 def open_busy(directory, clock, **changes):
-    return open_store(
+    store = open_store(
         directory,
         clock,
         **{
@@ -82,13 +113,20 @@ def open_busy(directory, clock, **changes):
             "late_bytes_max": 30_000,
         }
         | changes,
+        awaits_rules=True,
     )
+    store.retain(Rules())
+    return store
+
+
+def tell(word, kind, number, first_ms, last_ms):
+    """Tells the ledger."""
+    os.write(1, f"{word} {kind} {number} {first_ms} {last_ms}\n".encode())
 
 
 def promise(kind, number, *times):
-    """Tells the ledger."""
     for time_ms in times:
-        os.write(1, f"{kind} {number} {time_ms}\n".encode())
+        tell("sent", kind, number, time_ms, time_ms)
 
 
 def row(writer, kind, number, time_ms):
@@ -118,7 +156,9 @@ def scrape(store, clock):
     target = ScrapeTarget(
         "t", "web", "h", "s", "192.0.2.7", 9100, "/", 60_000, 10_000, tenant=tenant
     )
-    session = ScrapeSession(target, store.writer(tenant), MetadataCatalog(), ScrapeLimits())
+    session = ScrapeSession(
+        target, store.writer(tenant), MetadataCatalog(), ScrapeLimits(), allowance()
+    )
     while True:
         time_ms = clock.step()
         lines = [
@@ -135,7 +175,7 @@ def scrape(store, clock):
 def push(store, clock):
     """Remote-write requests of several samples a series."""
     tenant = TENANTS[1]
-    receiver = PushReceiver(store.writer, MetadataCatalog(), PushLimits())
+    receiver = PushReceiver(store.writer, MetadataCatalog(), PushLimits(), allowances())
     while True:
         times = [clock.step() for _ in range(3)]
         body = body_of(
@@ -172,9 +212,50 @@ def back_fill(store, clock):
             send(writer, "born", time_ms - NOW, [time_ms - BACK_MS, time_ms - BACK_MS + 500])
 
 
+def doom(store, clock):
+    """Samples of which some are deleted again: out of the head, out of blocks, and of both; a few come back."""
+    tenant = TENANTS[0]
+    writer = store.writer(tenant)
+    chances = random.Random(clock.now_ms())
+    for turn in itertools.count():
+        number, time_ms = turn % DOOMED, clock.step()
+        send(writer, "doomed", number, [time_ms])
+        if turn % 10 == 9:
+            first_ms = time_ms - chances.randrange(4000)
+            last_ms = first_ms + chances.randrange(1500)
+            which = [("kind", "doomed"), ("number", str(number))]
+            matchers = [Matcher(MatchOp.EQUAL, *each) for each in which]
+            tell("erasing", "doomed", number, first_ms, last_ms)
+            try:
+                store.delete(tenant, matchers, first_ms, last_ms)
+            except LimitExceeded:
+                store.clean(tenant)
+                continue
+            tell("erased", "doomed", number, first_ms, last_ms)
+            again_ms = first_ms - first_ms % STEP_MS + STEP_MS
+            tell("sending", "doomed", number, again_ms, again_ms)
+            send(writer, "doomed", number, [again_ms], any_age=True)
+
+
+def keep(store, clock):
+    """Samples of projects and workspaces that keep them for less long, or keep less of them."""
+    ruled, small = store.writer(TENANTS[2]), store.writer(TENANTS[3])
+    while True:
+        send(ruled, "short", 0, [clock.step()])
+        send(ruled, "brief", 0, [clock.step()])
+        send(small, "small", 0, [clock.step()])
+
+
+def give_up(failed):
+    """A thread that ends is a fault that the test must see."""
+    sys.__excepthook__(failed.exc_type, failed.exc_value, failed.exc_traceback)
+    os._exit(2)
+
+
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     steps = FastClock(int(sys.argv[2]))
     opened = open_busy(Path(sys.argv[1]), steps)
-    for work in (scrape, push, late, back_fill):
+    threading.excepthook = give_up
+    for work in (scrape, push, late, back_fill, doom, keep):
         threading.Thread(target=work, args=(opened, steps)).start()

@@ -21,7 +21,11 @@ class PowerCutDisk(Unsynced):
         self._paths = {}
         self._contents = {}
         self._names = {}
-        self._folders = {}
+        # Folders that are there already are taken to have their names.
+        self._folders = {each.parent: set() for each in (root / "any", *root.rglob("*"))}
+        for each in root.rglob("*"):
+            if each.is_dir():
+                self._folders[each.parent].add(each)
         self._graves = root.with_name(f"{root.name}.graves")
         self._graves.mkdir()
         self._numbers = itertools.count()

@@ -1,5 +1,7 @@
 """What the store's tests share: a clock that stands still, and a store read back as a plain dict."""
 
+import os
+
 import numpy as np
 
 from meterhall.model.labels import make_labels
@@ -38,6 +40,9 @@ class Unsynced(Disk):
 
     def sync_directory(self, path):
         pass
+
+    def cut(self, path, size):
+        os.truncate(path, size)
 
 
 def settings(**changes):

@@ -1,4 +1,4 @@
-"""Blocks: exhaustive damage, reading back, tenants apart, what a query may cost."""
+"""Blocks: reading back, tenants apart, what a query may cost. Damage at every byte is test_damage's."""
 
 import contextlib
 
@@ -47,55 +47,6 @@ def test_a_block_answers_what_the_head_did(tmp_path):
     assert {len(samples) for held in expected.values() for samples in held.values()} == {200}
     assert read_all(tmp_path, expected) == expected
     assert verify.verify(tmp_path).faults == ()
-
-
-@pytest.mark.parametrize(("damage", "stride"), [("flipped", 1), ("zeroed", 5)])
-def test_a_damaged_byte_costs_at_most_one_page(tmp_path, damage, stride):
-    expected = filled(tmp_path, wide=2, steps=8)
-    ((_, path),) = block_paths(tmp_path)
-    whole = path.read_bytes()
-    for position in range(0, len(whole), stride):
-        data = bytearray(whole)
-        data[position] = data[position] ^ 0xFF if damage == "flipped" else 0
-        if data == whole:
-            continue
-        path.write_bytes(data)
-        before = QUARANTINED._value.get()
-        found = read_all(tmp_path, expected)
-        lost = [tenant for tenant in expected if found[tenant] != expected[tenant]]
-        # The small metrics of a tenant share one page.
-        assert len(lost) <= 1, position
-        assert all(found[tenant] == {} for tenant in lost), position
-        assert not lost or QUARANTINED._value.get() == before + 1, position
-        assert verify.verify(tmp_path).faults, position
-
-
-def test_a_cut_block_is_set_aside_and_the_rest_is_served(tmp_path):
-    expected = filled(tmp_path)
-    ((_, path),) = block_paths(tmp_path)
-    whole = path.read_bytes()
-    for size in range(0, len(whole), 7):
-        path.write_bytes(whole[:size])
-        before = QUARANTINED._value.get()
-        found = read_all(tmp_path, expected)
-        sound = found == expected
-        assert sound or found == {tenant: {} for tenant in expected}, size
-        assert sound or QUARANTINED._value.get() > before
-        assert sound or (tmp_path / "quarantine" / path.name).read_bytes() == whole[:size]
-        assert verify.verify(tmp_path).faults
-
-
-def test_a_damaged_manifest_is_rebuilt_from_the_blocks(tmp_path):
-    expected = filled(tmp_path)
-    path = tmp_path / "MANIFEST"
-    whole = path.read_bytes()
-    for position in range(len(whole)):
-        data = bytearray(whole)
-        data[position] ^= 0xFF
-        path.write_bytes(data)
-        assert verify.verify(tmp_path).faults
-        assert read_all(tmp_path, expected) == expected
-        assert (tmp_path / "quarantine" / "MANIFEST").read_bytes() == bytes(data)
 
 
 def test_what_a_crash_left_is_swept(tmp_path):

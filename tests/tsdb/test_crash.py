@@ -1,4 +1,4 @@
-"""kill -9 at random moments: everything acknowledged is there exactly once, nothing is invented.
+"""kill -9 at random moments: everything acknowledged is there exactly once, nothing is invented, what was deleted stays away.
 
 METERHALL_CRASH_ROUNDS is how often; `make torture` asks for 200 and prints the tally.
 """
@@ -9,13 +9,16 @@ import signal
 import subprocess
 import sys
 import time
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.tsdb.crash_writer import (
     BACK_MS,
+    BRIEF_MS,
     RETENTION_MS,
+    SHORT_MS,
     STEP_MS,
     TENANTS,
     WIDTH,
@@ -34,10 +37,14 @@ ROUNDS = int(os.environ.get("METERHALL_CRASH_ROUNDS", "6"))
 ROOT = Path(__file__).parents[2]
 # Every so often the process dies while it starts.
 EARLY = 9
+# Steps between what a process promised last and what the next one begins with.
+AHEAD = 100
+# How long samples are kept, by kind; of those whose retention is by size, nobody can say.
+KEPT_MS = {"scrape": RETENTION_MS, "short": SHORT_MS, "brief": BRIEF_MS, "small": 0}
 
 
 def run_and_kill(directory, first, moments, early):
-    """Kills the writer after some lines, or at any moment of its start; returns all that it promised."""
+    """Kills the writer after some lines, or at any moment of its start; returns the events that it told."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.tsdb.crash_writer", str(directory), str(first)],
         cwd=ROOT,
@@ -57,48 +64,111 @@ def run_and_kill(directory, first, moments, early):
     process.stdout.close()
     assert process.wait() == -signal.SIGKILL
     words = [line.split() for line in printed if line.endswith("\n")]
-    return {(kind, int(number), int(time_ms)) for kind, number, time_ms in words}
+    return [
+        (word, kind, int(number), int(first), int(last))
+        for word, kind, number, first, last in words
+    ]
+
+
+class Fate(Enum):
+    """What must be true of a sample."""
+
+    THERE = "it was acknowledged, or seen after a start"
+    OPEN = "the process died over it"
+    GONE = "it was deleted, and that was acknowledged; or retention has dropped it"
 
 
 class Ledger:
-    """Every promise that is still inside retention, and the tally."""
+    """The fate of every sample, as (kind, number, place, time), and the tally."""
 
     def __init__(self):
-        self.promised = set()
-        self.newest_ms = self.oldest_ms = NOW
-        self.rounds = self.samples = self.lost = self.invented = self.blocks = 0
+        self.fates = {}
+        self.newest_ms = NOW
+        self.oldest_ms = dict.fromkeys(KEPT_MS, NOW)
+        self.rounds = self.samples = self.deleted = self.blocks = 0
+        self.lost = self.returned = self.halved = self.invented = 0
 
-    def add(self, promises):
+    def add(self, events):
+        """Takes what one process told before it died."""
         self.rounds += 1
-        self.samples += sum(map(len, map(self.samples_of, promises)))
-        self.newest_ms = max([self.newest_ms, *(time_ms for _, _, time_ms in promises)])
-        # The writer was ahead of what it had promised when it died.
-        kept_ms = self.newest_ms + 100 * STEP_MS - RETENTION_MS
-        self.promised = {each for each in self.promised | promises if each[2] >= kept_ms}
+        self.undone = set()
+        times = {}
+        for kind, number, _, time_ms in self.fates:
+            times.setdefault((kind, number), set()).add(time_ms)
+        for word, kind, number, first_ms, last_ms in events:
+            known = times.setdefault((kind, number), set())
+            if word == "sent":
+                self.newest_ms = max(self.newest_ms, last_ms)
+                known.add(last_ms)
+            meant = [time_ms for time_ms in known if first_ms <= time_ms <= last_ms]
+            self._take(word, [each for at in meant for each in samples_of(kind, number, at)])
 
-    @staticmethod
-    def samples_of(promise):
-        """A promise as (kind, number, place, time) of each of its samples."""
-        kind, number, time_ms = promise
-        return {
-            (kind, number, place, time_ms)
-            for place in range(WIDTH)
-            if kind != "scrape" or not vanished(time_ms, place)
-        }
+    def _take(self, word, meant):
+        if word == "sent":
+            self.samples += len(meant)
+            self.fates.update(dict.fromkeys(meant, Fate.THERE))
+        elif word == "sending":
+            self.fates.update(dict.fromkeys(meant, Fate.OPEN))
+        elif word == "erasing":
+            self.undone = {each for each in meant if self.fates.get(each) is Fate.THERE}
+            self.fates.update(dict.fromkeys(self.undone, Fate.OPEN))
+        else:
+            self.deleted += len(self.undone)
+            self.undone = set()
+            self.fates.update(dict.fromkeys(meant, Fate.GONE))
 
     def compare(self, found):
-        """Counts what is missing and what nobody sent. `dump` has seen that each is there once."""
-        promised = set().union(*map(self.samples_of, self.promised))
-        self.lost += len(promised - found.keys())
-        self.oldest_ms = min((time_ms for *_, time_ms in found), default=NOW)
+        """Counts what is missing, what came back, and what nobody sent. `dump` has seen that each is there once.
+
+        From here on what was seen must stay, and what was not must stay away.
+        """
+        oldest_ms = {}
+        for kind, _, _, time_ms in found:
+            oldest_ms[kind] = min(time_ms, oldest_ms.get(kind, time_ms))
+        for sample, fate in self.fates.items():
+            if fate is Fate.GONE:
+                self.returned += sample in found
+            elif fate is Fate.THERE and sample not in found:
+                self.lost += sample[3] >= self._kept_ms(sample[0], oldest_ms)
+        # A deletion happened as a whole or not at all; what it meant may be past retention meanwhile.
+        left = {each for each in self.undone if each[3] >= self._kept_ms(each[0], oldest_ms)}
+        self.halved += bool(left & found.keys()) and bool(left - found.keys())
         self.invented += sum(not was_sent(*sample, bits) for sample, bits in found.items())
+        self.oldest_ms |= oldest_ms
+        for sample in found.keys() | self.fates.keys():
+            self.fates[sample] = Fate.THERE if sample in found else Fate.GONE
+
+    def _kept_ms(self, kind, oldest_ms):
+        """No sample of the kind from here on may be dropped. By size it is a cut, wherever: nothing behind it."""
+        if kind == "small":
+            return oldest_ms.get(kind, NOW)
+        # The writer was ahead of what it had promised when it died.
+        return self.newest_ms + AHEAD * STEP_MS - KEPT_MS.get(kind, RETENTION_MS)
+
+    @property
+    def faults(self):
+        return self.lost, self.returned, self.halved, self.invented
 
     def __str__(self):
+        dropped = ", ".join(
+            f"{kind} {(oldest_ms - NOW) / 1000:.0f}" for kind, oldest_ms in self.oldest_ms.items()
+        )
         return (
             f"kill -9: {self.rounds} rounds, {self.samples:,} samples acknowledged, "
-            f"{self.lost} lost, {self.invented} invented, {self.blocks} blocks written, "
-            f"{(self.oldest_ms - NOW) / 1000:.0f} of {(self.newest_ms - NOW) / 1000:.0f} s dropped by retention"
+            f"{self.deleted:,} deleted; {self.lost} lost, {self.returned} came back, "
+            f"{self.halved} deletions half done, {self.invented} invented; "
+            f"{self.blocks} blocks written; of {(self.newest_ms - NOW) / 1000:.0f} s "
+            f"dropped by retention: {dropped}"
         )
+
+
+def samples_of(kind, number, time_ms):
+    """The samples that were sent together."""
+    return [
+        (kind, number, place, time_ms)
+        for place in range(WIDTH)
+        if kind != "scrape" or not vanished(time_ms, place)
+    ]
 
 
 def was_sent(kind, number, place, time_ms, bits):
@@ -130,14 +200,15 @@ def test_nothing_acknowledged_is_lost(tmp_path):
     first = 0
     for turn in range(ROUNDS):
         ledger.add(run_and_kill(tmp_path, first, moments, early=turn % EARLY == EARLY - 1))
-        first = (ledger.newest_ms - NOW) // STEP_MS + 100
+        first = (ledger.newest_ms - NOW) // STEP_MS + AHEAD
         assert verify.verify(tmp_path).faults == ()
         store = open_busy(tmp_path, FastClock(first), maintain_interval_s=3600)
         ledger.compare(read(store))
         store.close()
         ledger.blocks = max([ledger.blocks, *(n for n, _ in block_paths(tmp_path))])
-        assert (ledger.lost, ledger.invented) == (0, 0), ledger
+        assert ledger.faults == (0, 0, 0, 0), str(ledger)
     sys.stdout.write(f"\n{ledger}\n")
-    # Flush, merge and retention really happened.
+    # Flush, merge, deletion and every retention really happened.
     assert ledger.blocks > 2 * len(block_paths(tmp_path))
-    assert ledger.oldest_ms > NOW + STEP_MS
+    assert ledger.deleted > 0
+    assert min(ledger.oldest_ms.values()) > NOW + STEP_MS

@@ -1,7 +1,6 @@
-"""Bytes of a small log, block and manifest flipped, zeroed, and cut off: the store opens, names it, goes on.
+"""Bytes of a small log, checkpoint, block and manifest flipped, zeroed, and cut off: the store opens, names it, goes on.
 
-With METERHALL_TORTURE=1 (`make torture`) at every position, otherwise at every few. `test_wal` and `test_block` have
-every position of a log and a block of their own, and ask for less.
+With METERHALL_TORTURE=1 (`make torture`) at every position, otherwise at every few.
 """
 
 import os
@@ -13,18 +12,29 @@ import pytest
 import structlog
 from tests.tsdb.stores import NOW, TENANT, Unsynced, append, dump, open_store, series
 
+from meterhall.model.matcher import Matcher, MatchOp
 from meterhall.model.samples import STALE, Row
 from meterhall.model.tenant import Tenant
+from meterhall.telemetry.metrics import QUARANTINED
 from meterhall.tsdb import verify
 from meterhall.tsdb.block_format import decode_footer
 from meterhall.tsdb.filenames import block_paths, segment_paths
-from meterhall.tsdb.wal_format import FRAME_HEADER_BYTES, Frame, Kind, frames
+from meterhall.tsdb.wal_format import (
+    DEFINITIONS,
+    FRAME_HEADER_BYTES,
+    Kind,
+    decode_definition,
+    decode_samples,
+    decode_sealed,
+    frames,
+)
 
 SPAN = 1000
 STEPS = 3
 TENANTS = (TENANT, Tenant("kr", "p2"))
 TORTURE = bool(os.environ.get("METERHALL_TORTURE"))
-STRIDE, AGAIN = (1, 1) if TORTURE else (13, 4)
+# Otherwise so many positions of a file, by each kind of damage.
+POSITIONS, AGAIN = (None, 1) if TORTURE else (30, 4)
 
 
 @pytest.fixture
@@ -71,15 +81,22 @@ class Sound:
                 path.write_bytes(content)
 
 
-def sound(directory):
-    """One block; behind it a log of two segments, of which the first is not the newest."""
+def sound(directory, checkpointed=False, deleted=False):
+    """One block; behind it a log of two segments, of which the first is not the newest, or one checkpoint of both.
+
+    With `deleted` the block still holds something that nobody may see.
+    """
     store = open_store(directory, block_span_ms=SPAN, merged_span_ms=SPAN)
     fill(store, NOW)
     store.flush(NOW + SPAN)
+    if deleted:
+        store.delete(TENANT, [Matcher(MatchOp.EQUAL, "x", "1")], NOW, NOW + SPAN)
     fill(store, NOW + SPAN)
     store.close()
     store = open_store(directory)
     fill(store, NOW + 2 * SPAN)
+    if checkpointed:
+        store.flush(0)
     answers = read(store)
     store.close()
     files = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
@@ -120,24 +137,26 @@ KINDS = [flipped, one_bit, zeroed, zeros_behind, cut]
 
 
 def damaged(it, path, kind):
-    """Damages the file at each position; yields the position and what the store answers then.
+    """Damages the file at each position; yields it, the bytes, what is answered then, what `verify` says, what is counted.
 
     Whatever the damage: the start does not fail, nothing is invented, `verify` finds what costs a sample,
     and the store takes and flushes new samples.
     """
     whole = it.files[path]
-    for turn, at in enumerate(range(KINDS.index(kind) % STRIDE, len(whole), STRIDE)):
+    stride = len(whole) // (POSITIONS or len(whole))
+    for turn, at in enumerate(range(KINDS.index(kind) % stride, len(whole), stride)):
         data = kind(whole, at)
         if data == whole:
             continue
         it.restore()
         path.write_bytes(data)
         faults = verify.verify(it.directory).faults
+        before = QUARANTINED._value.get()
         store = open_store(it.directory, disk=Unsynced(), block_span_ms=SPAN, merged_span_ms=SPAN)
         found = read(store)
-        assert found <= it.answers, at
+        assert found <= it.answers or path.name == "TOMBSTONES", at
         assert {fault.file for fault in faults} <= {path.name}, at
-        yield at, data, found, faults
+        yield at, data, found, faults, QUARANTINED._value.get() - before
         if turn % AGAIN == 0:
             goes_on(store)
         store.close()
@@ -150,76 +169,105 @@ def goes_on(store):
     assert dump(store)[series("later")] == {later: 0x3FF0000000000000}
 
 
-def before_the_damage(it, data, path, newest):
-    """What the block holds, and the log before its first damaged byte."""
-    whole = it.files[path]
-    pairs = zip(whole, data, strict=False)
-    first = next((at for at, (one, other) in enumerate(pairs) if one != other), len(data))
-    start_ms = NOW + (2 if newest else 1) * SPAN
-    order = iter([(tenant, start_ms + 10 * step) for tenant in TENANTS for step in range(STEPS)])
-    kept = {each for each in it.answers if each[2] < start_ms}
+def told_before(it, whole, first):
+    """The samples in frames of a segment that end before a byte."""
+    tenant_of, times = {}, set()
+    for path in it.files:
+        for piece in frames(memoryview(it.files[path])) if path.suffix == ".wal" else ():
+            if piece.kind in DEFINITIONS:
+                told = decode_definition(piece.kind, piece.payload)
+                tenant_of[told.group] = Tenant(*told.tenant)
     for piece in frames(memoryview(whole)):
+        if piece.offset + FRAME_HEADER_BYTES + len(piece.payload) > first:
+            break
         if piece.kind == Kind.SAMPLES:
-            place = next(order)
-            if piece.offset + FRAME_HEADER_BYTES + len(piece.payload) <= first:
-                kept |= {each for each in it.answers if (each[0], each[2]) == place}
-    assert next(order, None) is None
-    return kept
+            times |= {(row.group, row.time_ms) for row in decode_samples(piece.payload)}
+        elif piece.kind == Kind.SEALED:
+            sealed = decode_sealed(piece.payload)
+            times |= {(sealed.group, time_ms) for time_ms in sealed.times.tolist()}
+    places = {(tenant_of[group], time_ms) for group, time_ms in times}
+    return {each for each in it.answers if (each[0], each[2]) in places}
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("newest", [False, True])
-def test_the_log(tmp_path, events, kind, newest):
-    it = sound(tmp_path)
-    paths = [path for _, path in segment_paths(tmp_path)]
-    path = paths[-1 if newest else -2]
-    for at, data, found, faults in damaged(it, path, kind):
-        assert found >= before_the_damage(it, data, path, newest), at
-        if kind in (flipped, one_bit, zeroed):
-            # One append of one tenant at most; definitions are there twice.
-            assert len(it.answers - found) <= 2, at
-        assert {event["file"] for event in events if "file" in event} <= {path.name}, at
+def first_damaged(whole, data):
+    pairs = zip(whole, data, strict=False)
+    return next((at for at, (one, other) in enumerate(pairs) if one != other), len(data))
+
+
+def check_named_and_kept(directory, events, path, data, counted):
+    """Every piece that the service's log names is counted, and in quarantine as it was found, be it a part or the whole file."""
+    named = [event for event in events if event["event"] == "piece.quarantined"]
+    assert counted == len(named) + sum(event.get("rows", 0) for event in events)
+    for event in events:
+        assert event.get("file", path.name) == path.name
+        if event["event"] == "piece.quarantined" and event["bytes"]:
+            at, size = event["offset"], event["bytes"]
+            part = directory / "quarantine" / f"{path.name}.{at}"
+            kept = part if part.exists() else directory / "quarantine" / path.name
+            assert kept.read_bytes() == data[at : at + size], event
+    events.clear()
+
+
+ONE_BYTE = (flipped, one_bit, zeroed)
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+
+
+@every_kind
+@pytest.mark.parametrize("which", ["older", "newest", "checkpoint"])
+def test_the_log(tmp_path, events, kind, which):
+    it = sound(tmp_path, checkpointed=which == "checkpoint")
+    path = segment_paths(tmp_path)[-2 if which == "older" else -1][1]
+    blocks = {each for each in it.answers if each[2] < NOW + SPAN}
+    for at, data, found, faults, counted in damaged(it, path, kind):
+        told = told_before(it, it.files[path], first_damaged(it.files[path], data))
+        assert found >= blocks | told, at
+        if kind in ONE_BYTE:
+            # One append or one sealed group of one tenant at most; definitions are there twice.
+            lost = it.answers - found
+            assert len(lost) <= (2 if which != "checkpoint" else 4 * STEPS), at
+            assert len({tenant for tenant, *_ in lost}) <= 1, at
+        # What a crash may have left of the last write is cut away without more ado.
+        may_be_torn = which == "newest" and kind in (zeros_behind, cut)
+        assert may_be_torn or (faults and events), at
         assert bool(faults) <= bool(events), at
-        aside = [piece.read_bytes() for piece in (tmp_path / "quarantine").iterdir()]
-        assert all(piece in data for piece in aside), at
-        # What a crash may have left of a last write is cut away; all else that is lost was set aside.
-        may_be_torn = kind in (zeros_behind, cut)
-        # A segment that ends between two frames looks whole: the format cannot tell.
-        looks_whole = kind is cut and all(
-            isinstance(each, Frame) for each in frames(memoryview(data))
-        )
-        unseen = looks_whole or (newest and may_be_torn)
-        assert faults or found == it.answers or unseen, at
-        assert aside or found == it.answers or may_be_torn, at
-        events.clear()
+        check_named_and_kept(tmp_path, events, path, data, counted)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@every_kind
 def test_a_block(tmp_path, events, kind):
     it = sound(tmp_path)
     ((_, path),) = block_paths(tmp_path)
     ends = decode_footer(it.files[path]).first_copy
-    for at, _, found, faults in damaged(it, path, kind):
+    for at, data, found, faults, counted in damaged(it, path, kind):
         lost = it.answers - found
         assert faults, at
+        assert events, at
         assert all(time < NOW + SPAN for _, _, time, _ in lost), at
-        if kind in (flipped, one_bit, zeroed):
+        if kind in ONE_BYTE:
             # A page is all of a tenant here; everything else is there twice.
             assert len({tenant for tenant, *_ in lost}) <= (at < ends), at
-        if lost:
-            assert {event["file"] for event in events} == {path.name}, at
-        aside = [event for event in events if event["event"] == "block.quarantined"]
-        assert bool(aside) == bool(events), at
-        events.clear()
+        check_named_and_kept(tmp_path, events, path, data, counted)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@every_kind
 def test_the_manifest(tmp_path, events, kind):
     it = sound(tmp_path)
     path = tmp_path / "MANIFEST"
-    for at, data, found, faults in damaged(it, path, kind):
+    for at, data, found, faults, counted in damaged(it, path, kind):
         assert found == it.answers, at
         assert faults, at
-        assert {event["file"] for event in events} == {"MANIFEST"}, at
-        assert (tmp_path / "quarantine" / "MANIFEST").read_bytes() == data
-        events.clear()
+        assert events, at
+        check_named_and_kept(tmp_path, events, path, data, counted)
+
+
+@every_kind
+def test_what_was_deleted(tmp_path, events, kind):
+    """Of two copies one is left by any damage to one spot. Cut in the middle, the deletion is lost, and that is told."""
+    it = sound(tmp_path, deleted=True)
+    path = tmp_path / "TOMBSTONES"
+    for at, data, found, faults, counted in damaged(it, path, kind):
+        half = len(it.files[path]) // 2
+        assert found == it.answers or (kind not in ONE_BYTE and at < half), at
+        assert faults, at
+        assert events, at
+        check_named_and_kept(tmp_path, events, path, data, counted)

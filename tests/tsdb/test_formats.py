@@ -49,24 +49,28 @@ class Bytes:
         return numbers
 
 
-def read_segment(data):
+def read_segment(data, number, before=(0, 0)):
     """{(region, project): {labels: {time: bits}}}."""
     place = Bytes(data)
     assert place.bytes(5) == b"MHWAL"
-    assert place.bytes(3) == b"\x00\x00\x01"
-    place.take("Q")
-    columns, found = {}, {}
+    assert place.bytes(3) == b"\x00\x00\x02"
+    assert place.take("QQQ") == (number, *before)
+    assert place.take("I") == zlib.crc32(data[:32])
+    columns, found, kinds = {}, {}, []
     while place.at < len(data):
         assert place.bytes(4) == b"\xa7MHf"
         length, check, kind = place.take("III")
         payload = place.bytes(length)
         assert zlib.crc32(struct.pack("<II", length, kind) + payload) == check
+        kinds.append(kind)
         if kind == 4:
             assert not payload
         else:
             payload = zlib.decompress(payload) if kind == 5 else payload
             read = {1: read_definition, 2: read_samples, 3: read_sealed, 5: read_definition}[kind]
             read(Bytes(payload), columns, found)
+    assert kinds.count(4) in (0, 2)
+    assert 4 not in kinds or kinds[0] == kinds[-1] == 4
     return found
 
 
@@ -222,7 +226,13 @@ def fill(directory):
 def test_the_log(tmp_path):
     store, expected = fill(tmp_path)
     store.close()
-    assert read_segment((tmp_path / "wal" / "00000001.wal").read_bytes()) == expected
+    first = (tmp_path / "wal" / "00000001.wal").read_bytes()
+    assert read_segment(first, 1) == expected
+    store = open_store(tmp_path)
+    append(store.writer(TENANTS[0]), series("after"), (NOW, 1.0))
+    store.close()
+    second = (tmp_path / "wal" / "00000002.wal").read_bytes()
+    assert len(read_segment(second, 2, before=(1, len(first)))) == 1
 
 
 def test_a_checkpoint(tmp_path):
@@ -230,7 +240,7 @@ def test_a_checkpoint(tmp_path):
     store.flush(0)
     store.close()
     (path,) = (tmp_path / "wal").iterdir()
-    assert read_segment(path.read_bytes()) == expected
+    assert read_segment(path.read_bytes(), int(path.stem)) == expected
 
 
 def test_a_block_and_the_manifest(tmp_path):

@@ -108,3 +108,19 @@ def test_what_was_acknowledged_survives(tmp_path):
     sys.stdout.write(
         f"\npower cut: {cuts} cuts, {samples:,} samples looked for, 0 lost, 0 invented\n"
     )
+
+
+def test_what_a_kill_left_unsynced_is_synced_before_anybody_hears_that_it_is_there(tmp_path):
+    store = open_store(tmp_path / "live", disk=Unsynced())
+    append(store.writer(TENANT), series("m"), (NOW, 1.0))
+    store.close()
+    # So far nothing is on this disk's platter: the kernel had all of it in memory.
+    disk = PowerCutDisk(tmp_path / "live", lambda _: None)
+    store = open_store(tmp_path / "live", disk=disk)
+    again = append(store.writer(TENANT), series("m"), (NOW, 1.0))
+    assert (again.accepted, again.rejections) == (1, [])
+    restore(tmp_path / "after", disk.platter())
+    store.close()
+    store = open_store(tmp_path / "after")
+    assert dump(store) == {series("m"): {NOW: 0x3FF0000000000000}}
+    store.close()

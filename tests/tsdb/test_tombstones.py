@@ -12,6 +12,7 @@ from tests.tsdb.stores import NOW, TENANT, append, dump, open_store, series
 from meterhall.model.matcher import Matcher, MatchOp
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.owner import Owner
+from meterhall.tsdb.quarantine import Quarantine
 from meterhall.tsdb.tombstones import (
     EVERYBODY,
     Tombstone,
@@ -31,7 +32,7 @@ def tombstone(matchers=(), start_ms=0, end_ms=10, number=1):
 
 def opened(directory):
     (directory / "quarantine").mkdir(exist_ok=True)
-    return Tombstones(directory, Disk())
+    return Tombstones(directory, Quarantine(directory, Disk()))
 
 
 def test_the_file_is_as_its_page_draws_it(tmp_path):

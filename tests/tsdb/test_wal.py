@@ -1,4 +1,4 @@
-"""The log: torn, flipped and zeroed bytes, a disk that refuses, rotation and truncation."""
+"""The log: a torn end, a disk that refuses, rotation and truncation. Damage at every byte is test_damage's."""
 
 import errno
 import threading
@@ -12,13 +12,16 @@ from meterhall.model.samples import rows_of
 from meterhall.telemetry.metrics import QUARANTINED
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.filenames import segment_paths
+from meterhall.tsdb.verify import verify
 from meterhall.tsdb.wal_format import (
     FRAME_HEADER_BYTES,
     SEGMENT_HEADER_BYTES,
     Damage,
     Frame,
     Kind,
+    frame,
     frames,
+    is_checkpoint,
 )
 
 
@@ -91,28 +94,10 @@ def frame_of(data, position):
     return None
 
 
-@pytest.mark.parametrize("damage", ["flipped", "zeroed"])
-def test_a_damaged_byte_costs_only_its_own_append(tmp_path, damage):
-    stored, path = small_log(tmp_path)
-    whole = path.read_bytes()
-    for position in range(len(whole)):
-        data = bytearray(whole)
-        data[position] = data[position] ^ 0xFF if damage == "flipped" else 0
-        path.write_bytes(data)
-        store = open_store(tmp_path, disk=Unsynced())
-        lost = frame_of(whole, position)
-        if bytes(data) == whole:
-            lost = None
-        expected = [each for number, each in enumerate(stored) if number != lost]
-        assert samples(store) == set().union(*expected), position
-        store.close()
-        assert not segment_paths(tmp_path)[1:]
-
-
 def test_a_cut_log_keeps_all_before_the_cut(tmp_path):
     stored, path = small_log(tmp_path)
     whole = path.read_bytes()
-    for size in range(len(whole)):
+    for size in range(0, len(whole), 9):
         path.write_bytes(whole[:size])
         kept = frame_of(whole, size)
         complete = 0 if size < SEGMENT_HEADER_BYTES or kept is None else kept
@@ -124,6 +109,57 @@ def test_a_cut_log_keeps_all_before_the_cut(tmp_path):
         store = open_store(tmp_path, disk=Unsynced())
         assert samples(store) == set().union(*stored[:complete]), size
         store.close()
+
+
+def as_version_1(data, number):
+    """The same segment as the first version wrote it."""
+    pieces = [piece for piece in frames(memoryview(data)) if piece.kind != Kind.CHECKPOINT]
+    marks = [frame(Kind.CHECKPOINT, b"")] if is_checkpoint(memoryview(data)) else []
+    old = [data[piece.offset :][: FRAME_HEADER_BYTES + len(piece.payload)] for piece in pieces]
+    return b"".join([b"MHWAL\x00\x00\x01", number.to_bytes(8, "little"), *marks, *old])
+
+
+def test_the_first_version_is_read_and_goes_on(tmp_path):
+    store = open_store(tmp_path, log_segment_bytes=400)
+    append(store.writer(TENANT), series("a"), *((NOW + step, step) for step in range(9)))
+    store.flush(0)
+    append(store.writer(TENANT), series("a"), *((NOW + step, step) for step in range(9, 30)))
+    expected = dump(store)
+    store.close()
+    for number, path in segment_paths(tmp_path):
+        path.write_bytes(as_version_1(path.read_bytes(), number))
+    assert len(segment_paths(tmp_path)) > 2
+    before = QUARANTINED._value.get()
+    for step in range(30, 33):
+        assert verify(tmp_path).faults == ()
+        store = open_store(tmp_path)
+        assert dump(store) == expected
+        append(store.writer(TENANT), series("a"), (NOW + step, step))
+        expected = dump(store)
+        store.close()
+    assert QUARANTINED._value.get() == before
+
+
+def test_a_segment_that_the_next_one_knows_longer_is_named_until_a_checkpoint(tmp_path):
+    store = open_store(tmp_path, log_segment_bytes=400)
+    append(store.writer(TENANT), series("a"), *((NOW + step, step) for step in range(30)))
+    store.close()
+    path = segment_paths(tmp_path)[1][1]
+    whole = path.read_bytes()
+    last = list(frames(memoryview(whole)))[-1]
+    path.write_bytes(whole[: last.offset])
+    (fault,) = verify(tmp_path).faults
+    assert (fault.file, fault.offset) == (path.name, last.offset)
+    assert fault.reason == f"{len(whole) - last.offset} bytes are missing"
+    before = QUARANTINED._value.get()
+    store = open_store(tmp_path)
+    assert QUARANTINED._value.get() == before + 1
+    assert len(samples(store)) == 29
+    store.flush(0)
+    store.close()
+    assert verify(tmp_path).faults == ()
+    open_store(tmp_path).close()
+    assert QUARANTINED._value.get() == before + 1
 
 
 def test_damage_in_the_middle_is_counted_and_kept_aside(tmp_path):

@@ -4,7 +4,7 @@ Pages are read with pread, not through a mapping: a sector that cannot be read, 
 under us, is then an error of one page, where a mapping would kill the process (SIGBUS). Decoded pieces are
 kept in the store's ByteCache.
 
-A damaged page reads as if its series had no samples there; it is named in the log and counted, once.
+A damaged page reads as if its series had no samples there. Each damaged piece goes to quarantine once.
 """
 
 import os
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 from pyroaring import BitMap
 
@@ -22,9 +21,9 @@ from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import ABSENT, TimestampArray, ValueArray
 from meterhall.ports.series import NewestSample
-from meterhall.telemetry.metrics import QUARANTINED
 from meterhall.tsdb.block_format import (
     FOOTER_BYTES,
+    HEADER,
     PAGE,
     DamagedError,
     Directory,
@@ -36,6 +35,7 @@ from meterhall.tsdb.block_format import (
     decode_clocks,
     decode_footer,
     decode_index,
+    encode_footer,
 )
 from meterhall.tsdb.block_reading import BlockReading, BlockTable, Clocks, Page
 from meterhall.tsdb.cache import ByteCache, NotAtHand
@@ -47,7 +47,6 @@ from meterhall.tsdb.pages import decode_page
 from meterhall.tsdb.series_table import SeriesTable, edges, table_bytes
 from meterhall.tsdb.stacking import Picks
 
-_log = structlog.get_logger()
 _Numbers = NDArray[np.int64]
 
 # What a loaded index takes for each series with everything that hangs on it, roughly.
@@ -56,6 +55,10 @@ _SERIES_BYTES = 600
 _ABSENT_BYTES = 200
 # What a broken stream raises, from pcodec and from the readers of tables.
 _BROKEN = (DamagedError, OSError, ValueError, RuntimeError, IndexError, TypeError)
+
+
+# Where a damaged piece goes: file, offset, the bytes as they were read, and what is wrong.
+OnDamage = Callable[[str, int, bytes, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class Caches:
 class Block:
     """One block file. Raises DamagedError or OSError where it cannot be used at all."""
 
-    def __init__(self, number: int, path: Path, caches: Caches) -> None:
+    def __init__(self, number: int, path: Path, caches: Caches, on_damage: OnDamage) -> None:
         self.number = number
         self.path = path
         self._caches = caches
@@ -78,14 +81,18 @@ class Block:
         # The file may be unlinked while a query reads it; the descriptor goes with the last user.
         weakref.finalize(self, os.close, self._handle)
         self.bytes = os.fstat(self._handle).st_size
-        tail = min(2 * FOOTER_BYTES, self.bytes)
-        self.footer: Footer = decode_footer(self.pread(self.bytes - tail, tail))
+        self._on_damage = on_damage
         self._reported: set[object] = set()
-
-    @property
-    def damaged(self) -> bool:
-        """Whether anything in it was found broken so far. Such a block is left as it is."""
-        return bool(self._reported)
+        # Whether anything in it cannot be read, as far as is known. Such a block is left as it is.
+        self.damaged = False
+        size = min(2 * FOOTER_BYTES, self.bytes)
+        tail = self.pread(self.bytes - size, size)
+        self.footer: Footer = decode_footer(tail)
+        if tail != encode_footer(self.footer) * 2:
+            self._report("footer", self.bytes - size, tail, "a copy of the footer is damaged")
+        head = self.pread(0, len(HEADER))
+        if head != HEADER:
+            self._report("header", 0, head, "header is damaged")
 
     def overlaps(self, start_ms: int, end_ms: int) -> bool:
         """Whether any sample may lie in the range, both ends included."""
@@ -114,7 +121,9 @@ class Block:
         try:
             found: TenantBlock | None = self._caches.indexes.get((self.number, tenant), load)
         except _BROKEN as error:
-            self.report((tenant, "index"), f"index of {tenant.region}/{tenant.project}: {error}")
+            self.damaged = True
+            who = f"{tenant.region}/{tenant.project}"
+            self._report((tenant, "index"), 0, b"", f"index of {who}: {error}")
             return None
         return found
 
@@ -147,17 +156,22 @@ class Block:
             yield directory.entry(number)
 
     def section(self, section: Section) -> bytes:
-        """A piece of the description, from whichever copy is sound."""
+        """A piece of the description, from whichever copy is sound. Both are read, so that damage is not left unseen."""
+        sound = None
         for copy in (self.footer.first_copy, self.footer.second_copy):
-            reason = "checksum is wrong"
+            at, data, reason = copy + section.offset, b"", "checksum is wrong"
             try:
-                data = self.pread(copy + section.offset, section.bytes)
-                if len(data) == section.bytes and crc(data) == section.crc:
-                    return data
+                data = self.pread(at, section.bytes)
             except OSError as error:
                 reason = str(error.strerror)
-            self.report((copy, section.offset), f"description at {copy + section.offset}: {reason}")
-        raise DamagedError(f"section at {section.offset} is damaged in both copies")
+            if len(data) == section.bytes and crc(data) == section.crc:
+                sound = data
+            else:
+                self._report(at, at, data, f"description: {reason}")
+        if sound is None:
+            self.damaged = True
+            raise DamagedError(f"section at {section.offset} is damaged in both copies")
+        return sound
 
     def pread(self, offset: int, size: int) -> bytes:
         """Bytes of the file; fewer where it ends."""
@@ -166,7 +180,10 @@ class Block:
     def page(self, key: tuple[Owner, int], place: np.void, lengths: _Numbers) -> Page | None:
         """A decoded page, or None where it is damaged."""
 
+        data = b""
+
         def load() -> tuple[Page, int]:
+            nonlocal data
             data = self.pread(int(place["offset"]), int(place["bytes"]))
             if len(data) != place["bytes"] or crc(data) != place["crc"]:
                 raise DamagedError("checksum is wrong")
@@ -177,17 +194,17 @@ class Block:
         try:
             page: Page = self._caches.pages.get((self.number, *key), load)
         except _BROKEN as error:
+            self.damaged = True
             offset = int(place["offset"])
-            self.report(offset, f"page at {offset} ({place['bytes']} bytes): {error}")
+            self._report(offset, offset, data, f"page: {error}")
             return None
         return page
 
-    def report(self, piece: object, reason: str) -> None:
-        """Names a damaged piece, once."""
+    def _report(self, piece: object, offset: int, data: bytes, reason: str) -> None:
+        """Once for each piece."""
         if piece not in self._reported:
             self._reported.add(piece)
-            QUARANTINED.inc()
-            _log.error("block.quarantined", file=self.path.name, reason=reason)
+            self._on_damage(self.path.name, offset, data, reason)
 
 
 class TenantBlock:

@@ -9,27 +9,25 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import structlog
-
-from meterhall.telemetry.metrics import BLOCKS, QUARANTINED
+from meterhall.telemetry.metrics import BLOCKS
 from meterhall.tsdb import filenames
 from meterhall.tsdb.block import Block, Caches
 from meterhall.tsdb.block_format import DamagedError
 from meterhall.tsdb.cache import ByteCache
-from meterhall.tsdb.disk import Disk, NotDurableError
+from meterhall.tsdb.disk import NotDurableError
 from meterhall.tsdb.manifest import LogMark, Manifest, ManifestDamagedError, ManifestFile
+from meterhall.tsdb.quarantine import Quarantine
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.wal import NO_TIME
-
-_log = structlog.get_logger()
 
 
 class BlockSet:
     """Opens what the manifest lists. Damage sets a file aside and never fails the start."""
 
-    def __init__(self, directory: Path, settings: StoreSettings, disk: Disk) -> None:
+    def __init__(self, directory: Path, settings: StoreSettings, quarantine: Quarantine) -> None:
         self._directory = directory
-        self._disk = disk
+        self._quarantine = quarantine
+        self._disk = disk = quarantine.disk
         self._file = ManifestFile(directory, disk)
         self._caches = Caches(
             ByteCache(settings.page_cache_bytes),
@@ -90,7 +88,7 @@ class BlockSet:
 
         Raises OSError, or DamagedError where a written block does not read back; nothing has changed then.
         """
-        fresh = [Block(number, self._path(number), self._caches) for number in added]
+        fresh = [self._block(number) for number in added]
         with self._lock:
             old = self._manifest
             kept = [block for block in self.blocks if block not in removed]
@@ -136,7 +134,7 @@ class BlockSet:
         try:
             manifest = self._file.load()
         except ManifestDamagedError as error:
-            self._set_aside(self._directory / filenames.MANIFEST, str(error))
+            self._quarantine.move(self._directory / filenames.MANIFEST, str(error))
             manifest = None
         if manifest is None:
             # Without a manifest every complete block counts. One that a merge had replaced may come
@@ -156,22 +154,17 @@ class BlockSet:
         for number in numbers:
             path = self._path(number)
             try:
-                blocks.append(Block(number, path, self._caches))
+                blocks.append(self._block(number))
             except (DamagedError, FileNotFoundError) as error:
-                self._set_aside(path, str(error))
+                self._quarantine.move(path, str(error))
             except OSError as error:
                 self._unread.append(number)
-                QUARANTINED.inc()
-                _log.error("block.not_read", file=path.name, reason=str(error.strerror))
+                reason = f"cannot be read: {error.strerror}"
+                self._quarantine.copy(path.name, 0, b"", reason)
         return blocks
 
-    def _set_aside(self, path: Path, reason: str) -> None:
-        QUARANTINED.inc()
-        _log.error("block.quarantined", file=path.name, reason=reason)
-        try:
-            self._disk.rename(path, self._directory / filenames.QUARANTINE_DIRECTORY / path.name)
-        except OSError as error:
-            _log.warning("block.not_set_aside", file=path.name, reason=str(error))
+    def _block(self, number: int) -> Block:
+        return Block(number, self._path(number), self._caches, self._quarantine.copy)
 
     def _path(self, number: int) -> Path:
         return self._directory / filenames.BLOCK_DIRECTORY / filenames.block_name(number)

@@ -21,15 +21,16 @@ from numpy.typing import NDArray
 from meterhall.model.samples import ABSENT_BITS, ValueArray
 from meterhall.tsdb import filenames
 from meterhall.tsdb.disk import Disk
-from meterhall.tsdb.group import GroupView
+from meterhall.tsdb.group_view import GroupView
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.side import SideRow, Slots, read_rows
-from meterhall.tsdb.wal import Log, Segment
+from meterhall.tsdb.wal import Log
 from meterhall.tsdb.wal_format import (
     GroupRow,
     Kind,
     SealedRows,
+    Segment,
     definition_frames,
     encode_samples,
     encode_sealed,
@@ -117,6 +118,7 @@ def _with_head(number: int, heads: Callable[[], Sequence[TenantHead]]) -> Iterat
             late = [row for side in view.sides for row in side]
             if late:
                 yield _late(group, late, columns)
+    yield frame(Kind.CHECKPOINT, b"")
 
 
 def _sealed(group: int, view: GroupView, columns: Slots) -> Iterator[SealedRows]:

@@ -93,11 +93,15 @@ def inspect(directory: Path) -> Contents:
         contents.unreadable.append(filenames.MANIFEST)
         manifest = None
     caches = Caches(*(ByteCache(_CACHE_BYTES) for _ in range(3)))
+
+    def note(file: str, offset: int, data: bytes, reason: str) -> None:
+        contents.unreadable.append(f"{file}: {reason} ({len(data)} bytes at {offset})")
+
     known: set[tuple[Owner, Labels]] = set()
     for number, path in filenames.block_paths(directory):
         if manifest is None or number in manifest.blocks:
             try:
-                _add_block(contents, Block(number, path, caches), known)
+                _add_block(contents, Block(number, path, caches, note), known)
             except (DamagedError, OSError):
                 contents.unreadable.append(path.name)
     _add_log(contents, directory, disk)
@@ -112,7 +116,6 @@ def _add_block(contents: Contents, block: Block, known: set[tuple[Owner, Labels]
         _widen(use, entry.oldest_ms, entry.newest_ms)
         part = block.tenant(entry.tenant)
         if part is None:
-            contents.unreadable.append(f"{block.path.name}: {entry.tenant}")
             continue
         counts = zip(part.lengths.tolist(), series_bytes(part).tolist(), strict=True)
         for number, (samples, share) in enumerate(counts):
@@ -134,7 +137,7 @@ def _add_log(contents: Contents, directory: Path, disk: Disk) -> None:
         contents.log_bytes += len(data)
         for piece in frames(data):
             if isinstance(piece, Damage):
-                contents.unreadable.append(f"{path.name}: {piece.length} bytes at {piece.offset}")
+                contents.unreadable.append(f"{path.name}: {piece.reason} at {piece.offset}")
             elif piece.kind in DEFINITIONS:
                 definition = decode_definition(piece.kind, piece.payload)
                 tenant_of[definition.group] = definition.tenant

@@ -12,6 +12,9 @@ from meterhall.tsdb.cache import ByteCache
 from meterhall.tsdb.pages import PAGE_COLUMNS, decode_page
 from meterhall.tsdb.side import Slots
 
+# What one bad spot of a checkpoint may cost, and what folding pieces may take at a time.
+SEALED_ROWS_MAX = 512
+
 # Dashboards ask for the same recent hours again and again. One for the process: a piece is found by a number that no
 # other rows have ever had, of whatever store or tenant.
 _decoded_lately = ByteCache(64 << 20)
@@ -34,12 +37,6 @@ class Sealed:
     def read(self, slots: Slots) -> ValueArray:
         """Values of the slots, series by times; absent where a slot is younger than the rows."""
         places = slots
-        if self.places is None and len(slots):
-            # Most often a few neighbours are asked for, which lie in one page.
-            low, high = int(slots.min()), int(slots.max())
-            page = low // PAGE_COLUMNS
-            if high < self.width and page == high // PAGE_COLUMNS:
-                return self._decoded(page)[slots - page * PAGE_COLUMNS]
         if self.places is not None:
             known = slots < len(self.places)
             places = np.where(known, self.places[np.where(known, slots, 0)], -1)
@@ -50,6 +47,16 @@ class Sealed:
             where = np.flatnonzero(inside & (page_of == page))
             out[where] = self._decoded(page)[places[where] - page * PAGE_COLUMNS]
         return out
+
+    def read_between(self, slots: Slots, lowest: int, highest: int) -> ValueArray:
+        """The same of slots from the lowest to the highest: most often neighbours, which lie in one page."""
+        page = lowest // PAGE_COLUMNS
+        if self.places is None and highest < self.width and page == highest // PAGE_COLUMNS:
+            first = page * PAGE_COLUMNS
+            if lowest == highest:
+                return self._decoded(page)[lowest - first : highest - first + 1]
+            return self._decoded(page)[slots - first]
+        return self.read(slots)
 
     def moved(self, kept: Slots) -> "Sealed":
         """The same rows after slots were renumbered: new slot i was `kept[i]`."""

@@ -29,6 +29,7 @@ from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.history import History
 from meterhall.tsdb.lock import DirectoryLock
 from meterhall.tsdb.owner import Owner
+from meterhall.tsdb.quarantine import Quarantine
 from meterhall.tsdb.reader import TenantReader
 from meterhall.tsdb.replay import replay
 from meterhall.tsdb.settings import StoreSettings
@@ -198,10 +199,11 @@ class EmbeddedStore:
         for path in filenames.temporary_paths(self._directory):
             self._disk.remove(path)
         self._remove_partial_snapshots()
-        self._blocks = BlockSet(self._directory, self._settings, self._disk)
-        self._tombstones = Tombstones(self._directory, self._disk)
+        quarantine = Quarantine(self._directory, self._disk)
+        self._blocks = BlockSet(self._directory, self._settings, quarantine)
+        self._tombstones = Tombstones(self._directory, quarantine)
         self._tenants = TenantTable(self._settings, self._blocks, self._tombstones)
-        replayed = replay(self._directory, self._disk)
+        replayed = replay(self._directory, self._disk, quarantine)
         self._tenants.restore(replayed)
         self._wal = Log(
             self._directory,

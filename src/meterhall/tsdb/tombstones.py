@@ -21,12 +21,12 @@ from isal import isal_zlib
 from pyroaring import BitMap
 
 from meterhall.model.matcher import Matcher, MatchOp
-from meterhall.telemetry.metrics import QUARANTINED, TOMBSTONES
+from meterhall.telemetry.metrics import TOMBSTONES
 from meterhall.tsdb import filenames
 from meterhall.tsdb.block import Block, TenantBlock
-from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.matching import match
 from meterhall.tsdb.owner import Owner
+from meterhall.tsdb.quarantine import Quarantine
 from meterhall.tsdb.wal import NO_TIME
 
 _log = structlog.get_logger()
@@ -167,10 +167,10 @@ def remains(tombstone: Tombstone, block: Block) -> bool:
 class Tombstones:
     """All owners', on disk and in memory. Thread-safe; every change is durable when it returns."""
 
-    def __init__(self, directory: Path, disk: Disk) -> None:
+    def __init__(self, directory: Path, quarantine: Quarantine) -> None:
         self._path = directory / filenames.TOMBSTONES
-        self._quarantine = directory / filenames.QUARANTINE_DIRECTORY / filenames.TOMBSTONES
-        self._disk = disk
+        self._quarantine = quarantine
+        self._disk = quarantine.disk
         self._lock = threading.Lock()
         # Moves with every change.
         self.version = 0
@@ -226,10 +226,13 @@ class Tombstones:
             self._save(msgspec.structs.replace(self._contents, cuts=listed))
 
     def _save(self, contents: Contents) -> None:
-        self._disk.publish(self._path, filenames.temporary(self._path), [encode(contents)])
+        self._write(contents)
         self._contents = contents
         self.version += 1
         self._index()
+
+    def _write(self, contents: Contents) -> None:
+        self._disk.publish(self._path, filenames.temporary(self._path), [encode(contents)])
 
     def _index(self) -> None:
         tombstones: dict[Owner, list[tuple[Tombstone, Sequence[Matcher]]]] = defaultdict(list)
@@ -246,23 +249,28 @@ class Tombstones:
         TOMBSTONES.set(len(self._contents.tombstones))
 
     def _load(self) -> Contents:
+        """Where no copy is sound it goes on without: what was deleted and is still in blocks is seen again."""
         try:
             data = self._disk.read(self._path)
         except FileNotFoundError:
             return Contents()
         except OSError as error:
-            return self._set_aside(str(error))
-        return decode(data) or self._set_aside("no sound copy")
+            self._quarantine.move(self._path, str(error))
+            return Contents()
+        found = decode(data)
+        if found is None:
+            self._quarantine.move(self._path, "both copies are damaged")
+            return Contents()
+        if data != encode(found):
+            self._quarantine.copy(self._path.name, 0, data, "a copy is damaged")
+            self._heal(found)
+        return found
 
-    def _set_aside(self, reason: str) -> Contents:
-        """Goes on without: what was deleted and is still in blocks is seen again. The log says so."""
-        QUARANTINED.inc()
-        _log.error("tombstones.quarantined", file=self._path.name, reason=reason)
+    def _heal(self, contents: Contents) -> None:
         try:
-            self._disk.rename(self._path, self._quarantine)
+            self._write(contents)
         except OSError as error:
-            _log.warning("tombstones.not_set_aside", reason=str(error))
-        return Contents()
+            _log.warning("tombstones.not_healed", reason=error.strerror)
 
 
 def encode(contents: Contents) -> bytes:

@@ -19,6 +19,7 @@ from meterhall.tsdb.backlog import Backlog
 from meterhall.tsdb.block import Block
 from meterhall.tsdb.block_format import DamagedError
 from meterhall.tsdb.block_set import BlockSet
+from meterhall.tsdb.cache import reading_once
 from meterhall.tsdb.changes import ALL_TIME
 from meterhall.tsdb.checkpoint import Checkpoint
 from meterhall.tsdb.compact import merge_blocks, plan
@@ -103,7 +104,7 @@ class Upkeep:
 
         Raises OSError or StoreUnavailable where the disk refuses.
         """
-        with self._turning:
+        with self._turning, reading_once():
             # First what gives space back, for the rest may need it.
             self._drop_departed(tenants)
             moved = self.retainer.apply(self._clock.now_ms())
@@ -126,7 +127,7 @@ class Upkeep:
 
     def flush(self, tenants: Tenants, end_ms: int) -> int:
         """Flushes everything before `end_ms` now; returns how many samples."""
-        with self._turning:
+        with self._turning, reading_once():
             return self._flush_before(tenants, end_ms)
 
     def _flush_before(self, tenants: Tenants, end_ms: int) -> int:
@@ -157,7 +158,7 @@ class Upkeep:
 
     def clean(self, owner: Owner) -> None:
         """Writes every block anew that holds deleted samples of the owner. Raises OSError, StoreUnavailable."""
-        with self._turning:
+        with self._turning, reading_once():
             try:
                 self._give_space_back(None, owner)
             except _Stopped:

@@ -29,7 +29,14 @@ from meterhall.tsdb.block_format import (
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.manifest import Manifest, ManifestDamagedError, ManifestFile
 from meterhall.tsdb.pages import decode_page
-from meterhall.tsdb.wal_format import SEGMENT_HEADER_BYTES, Damage, frames, header_is_sound
+from meterhall.tsdb.wal_format import (
+    SEGMENT_HEADER_BYTES,
+    Chain,
+    Damage,
+    frames,
+    is_checkpoint,
+    segment_before,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +68,11 @@ def verify(directory: Path) -> Verified:
         paths.append(erased)
         faults += _guarded(erased, _tombstone_faults(disk, erased))
     segments = filenames.segment_paths(directory)
+    chain = Chain()
     for number, path in segments:
         paths.append(path)
         newest = number == segments[-1][0]
-        faults += _guarded(path, _segment_faults(disk, path, number, newest))
+        faults += _guarded(path, _segment_faults(disk, path, number, chain, newest=newest))
     on_disk = dict(filenames.block_paths(directory))
     listed = on_disk if manifest is None else dict.fromkeys(manifest.blocks)
     for number in sorted(set(listed).intersection(on_disk)):
@@ -105,13 +113,22 @@ def _tombstone_faults(disk: Disk, path: Path) -> Iterator[Fault]:
         yield Fault(path.name, 0, "a copy is damaged")
 
 
-def _segment_faults(disk: Disk, path: Path, number: int, newest: bool) -> Iterator[Fault]:
+def _segment_faults(
+    disk: Disk, path: Path, number: int, chain: Chain, *, newest: bool
+) -> Iterator[Fault]:
     data = memoryview(disk.read(path))
-    if not header_is_sound(data, number) and not (newest and len(data) < SEGMENT_HEADER_BYTES):
-        yield Fault(path.name, 0, "segment header is damaged")
+    if cut := chain.follow(number, data):
+        before, missing = cut
+        name = filenames.segment_name(before.number)
+        yield Fault(name, before.bytes, f"{missing} bytes are missing")
+    stump = newest and chain.is_stump(number, data)
+    open_end = newest and not stump and not is_checkpoint(data)
+    headless = segment_before(data, number) is None
+    if stump or (headless and not (open_end and len(data) < SEGMENT_HEADER_BYTES)):
+        yield Fault(path.name, 0, "segment header is damaged, or no frame is left")
     for piece in frames(data):
-        if isinstance(piece, Damage) and not (piece.torn and newest):
-            yield Fault(path.name, piece.offset, f"{piece.length} bytes are no sound frame")
+        if isinstance(piece, Damage) and not (piece.torn and open_end):
+            yield Fault(path.name, piece.offset, piece.reason)
 
 
 def _block_faults(path: Path) -> Iterator[Fault]:

@@ -9,6 +9,8 @@ are kept: their samples are already visible to readers, and a sender that repeat
 them "already there". So the kept frames go to disk first, before anything new is taken. Until then `check`
 raises. A half-written batch is cut away; after a failed sync nobody can say what the file holds (Linux
 drops the dirty pages), so the kept frames go to a new segment. Replaying a sample twice stores it once.
+
+A new segment says how long the one before it is on disk: what is written to that one is cut away or over by then.
 """
 
 import contextlib
@@ -26,7 +28,7 @@ from meterhall.telemetry.metrics import WAL_BYTES, WAL_FSYNC_SECONDS
 from meterhall.tsdb import filenames
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.settings import StoreSettings
-from meterhall.tsdb.wal_format import segment_header
+from meterhall.tsdb.wal_format import NO_SEGMENT, Segment, segment_header
 
 _log = structlog.get_logger()
 
@@ -55,19 +57,17 @@ class _Batch:
 
 
 @dataclass(slots=True)
-class Segment:
-    """A segment on disk and its size."""
-
-    number: int
-    bytes: int = 0
-
-
-@dataclass(slots=True)
 class _Open:
     """The segment that is written to. `handle` is None until the first batch after a fault."""
 
-    segment: Segment
+    number: int
+    bytes: int = 0
     handle: int | None = None
+
+    @property
+    def segment(self) -> Segment:
+        """As it is on disk now."""
+        return Segment(self.number, self.bytes)
 
 
 class Log:
@@ -91,7 +91,7 @@ class Log:
         self._disk = disk
         self._old = list(segments)
         number = self._old[-1].number + 1 if self._old else 1
-        self._open = _Open(Segment(max(number, number_min)))
+        self._open = _Open(max(number, number_min))
         # Frames whose commit failed, and that must be on disk before anything new is.
         self._debt: list[bytes] = []
         # Segments with half a batch at their end, and where their last sound byte ends.
@@ -121,7 +121,7 @@ class Log:
     def size(self) -> int:
         """Bytes on disk."""
         with self._changed:
-            return sum(each.bytes for each in self._old) + self._open.segment.bytes
+            return sum(each.bytes for each in self._old) + self._open.bytes
 
     def submit(self, frames: Sequence[bytes]) -> Future[None]:
         """Queues frames; the future is done once they and all before them are on disk.
@@ -137,13 +137,13 @@ class Log:
         """
         self._queue((), new_segment=True).future.result()
         with self._changed:
-            return self._open.segment.number
+            return self._open.number
 
     @property
     def oldest(self) -> int:
         """The number of the oldest segment that is there."""
         with self._changed:
-            return self._old[0].number if self._old else self._open.segment.number
+            return self._old[0].number if self._old else self._open.number
 
     def reserve(self) -> int:
         """Like `rotate`, and leaves a number free below the new segment; returns that number."""
@@ -232,7 +232,7 @@ class Log:
             recovered, self._fault = self._fault is not None, None
             self._changed.notify_all()
         if recovered:
-            _log.info("wal.recovered", segment=self._open.segment.number)
+            _log.info("wal.recovered", segment=self._open.number)
         batch.future.set_result(None)
         self._measure()
 
@@ -242,36 +242,36 @@ class Log:
             first, self._fault = self._fault is None, reason
             self._changed.notify_all()
         if first:
-            _log.error("wal.unavailable", reason=reason, segment=self._open.segment.number)
+            _log.error("wal.unavailable", reason=reason, segment=self._open.number)
         batch.future.set_exception(StoreUnavailable(reason))
 
     def _write(self, debt: Sequence[bytes]) -> None:
         """Puts the frames on disk, or raises with the open segment as it was before or abandoned."""
-        if self._open.segment.bytes >= self._settings.log_segment_bytes:
+        if self._open.bytes >= self._settings.log_segment_bytes:
             self._start_segment()
         handle = self._handle()
-        segment = self._open.segment
+        opened = self._open
         try:
             written = self._disk.write(handle, debt)
         except OSError:
-            self._undo(handle, segment.bytes)
+            self._undo(handle, opened.bytes)
             raise
         begin = perf_counter()
         try:
             self._disk.sync(handle)
         except OSError:
-            self._undo(handle, segment.bytes)
+            self._undo(handle, opened.bytes)
             self._start_segment()
             raise
         WAL_FSYNC_SECONDS.observe(perf_counter() - begin)
-        segment.bytes += written
+        opened.bytes += written
 
     def _undo(self, handle: int, size: int) -> None:
         """Cuts a half-written batch away; where even that fails, the segment is left behind for `_trim`."""
         try:
             self._disk.truncate(handle, size)
         except OSError:
-            self._ragged[self._open.segment.number] = size
+            self._ragged[self._open.number] = size
             with contextlib.suppress(OSError):
                 self._start_segment()
 
@@ -290,9 +290,11 @@ class Log:
         opened = self._open
         if opened.handle is not None:
             return opened.handle
-        handle = self._disk.create(self.path(opened.segment.number))
+        handle = self._disk.create(self.path(opened.number))
+        with self._changed:
+            before = self._old[-1] if self._old else NO_SEGMENT
         try:
-            header = segment_header(opened.segment.number)
+            header = segment_header(opened.number, before)
             self._disk.write(handle, [header])
             self._disk.sync(handle)
             self._disk.sync_directory(self._directory)
@@ -300,7 +302,7 @@ class Log:
             self._disk.close(handle)
             raise
         opened.handle = handle
-        opened.segment.bytes = len(header)
+        opened.bytes = len(header)
         return handle
 
     def _start_segment(self) -> None:
@@ -310,13 +312,13 @@ class Log:
             self._disk.close(opened.handle)
             with self._changed:
                 self._old.append(opened.segment)
-                self._open = _Open(Segment(opened.segment.number + 1))
+                self._open = _Open(opened.number + 1)
 
     def _leave_number(self) -> int:
         """Skips the number of a segment that has no file yet; returns it."""
         with self._changed:
-            number = self._open.segment.number
-            self._open = _Open(Segment(number + 1))
+            number = self._open.number
+            self._open = _Open(number + 1)
         return number
 
     def _measure(self) -> None:

@@ -1,13 +1,15 @@
 """The bytes of the write-ahead log: frames, and the kinds of record in them.
 
 Drawn in docs/formats/wal.md. Sans-I/O: bytes in, values out. A frame is found again after damage by its
-magic, so that a bad one costs only itself. All integers are little-endian.
+magic, so that a bad one costs only itself. A segment says where the one before it ended, and a checkpoint says at
+both ends what it is, so that a cut between two frames is seen too. All integers are little-endian.
 """
 
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import chain
 
 import numpy as np
 from isal import isal_zlib
@@ -23,9 +25,13 @@ from meterhall.tsdb.pages import (
     encode_numbers,
 )
 
-SEGMENT_MAGIC = b"MHWAL\x00\x00\x01"
-_SEGMENT_HEADER = struct.Struct("<8sQ")
+SEGMENT_MAGIC = b"MHWAL\x00\x00\x02"
+# magic, number; number and bytes of the segment before; CRC-32 of all these
+_SEGMENT_HEADER = struct.Struct("<8sQQQI")
 SEGMENT_HEADER_BYTES = _SEGMENT_HEADER.size
+# Version 1, which is only read, had no more than magic and number.
+_MAGIC_1 = b"MHWAL\x00\x00\x01"
+_HEADER_1 = struct.Struct("<8sQ")
 
 FRAME_MAGIC = b"\xa7MHf"
 # magic, payload length, CRC-32 of (length, kind, payload), kind
@@ -57,6 +63,18 @@ DEFINITIONS = (Kind.DEFINE, Kind.DEFINE_DEFLATED)
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment's number and its bytes."""
+
+    number: int
+    bytes: int = 0
+
+
+# What the first segment of a log, and a checkpoint, name as the one before.
+NO_SEGMENT = Segment(0)
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """One sound frame: where it began, and its payload as a view of the segment."""
 
@@ -67,11 +85,21 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Bytes that belong to no sound frame. `torn` where they may be the beginning of a last write."""
+    """Bytes that belong to no sound frame; none at all where the end of a checkpoint is missing.
+
+    `torn` where they may be the beginning of a last write.
+    """
 
     offset: int
     length: int
     torn: bool
+
+    @property
+    def reason(self) -> str:
+        """What is wrong."""
+        if self.length:
+            return f"{self.length} bytes are no sound frame"
+        return "the checkpoint's end is missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,20 +154,60 @@ class SealedRows:
                 yield GroupRow(self.group, time_ms, 0, columns, matrix[places, at])
 
 
-def segment_header(number: int) -> bytes:
-    """The first bytes of a segment."""
-    return _SEGMENT_HEADER.pack(SEGMENT_MAGIC, number)
+def segment_header(number: int, before: Segment = NO_SEGMENT) -> bytes:
+    """The first bytes of a segment. `before` is final, and on disk in all its length."""
+    head = _SEGMENT_HEADER.pack(SEGMENT_MAGIC, number, before.number, before.bytes, 0)[:-4]
+    return head + struct.pack("<I", isal_zlib.crc32(head))
 
 
-def header_is_sound(data: memoryview, number: int) -> bool:
-    """Whether a segment begins as it should. Its frames can be read all the same."""
-    return bytes(data[:SEGMENT_HEADER_BYTES]) == segment_header(number)
+def segment_before(data: memoryview, number: int) -> Segment | None:
+    """The segment that this one follows; None where the header is not sound. Its frames can be read all the same."""
+    if bytes(data[: _HEADER_1.size]) == _HEADER_1.pack(_MAGIC_1, number):
+        return NO_SEGMENT
+    if len(data) < SEGMENT_HEADER_BYTES:
+        return None
+    _, _, *before, _ = _SEGMENT_HEADER.unpack_from(data)
+    told = Segment(*before)
+    sound = bytes(data[:SEGMENT_HEADER_BYTES]) == segment_header(number, told)
+    return told if sound else None
 
 
 def is_checkpoint(data: memoryview) -> bool:
-    """Whether a segment says that it holds all that is wanted of the segments below it."""
-    first = _frame_at(data, SEGMENT_HEADER_BYTES)
-    return first is not None and first.kind == Kind.CHECKPOINT
+    """Whether a segment says that it holds all that is wanted of the segments below it: at either end."""
+    return _marks_checkpoint(data, _header_bytes(data)) or _marks_checkpoint(
+        data, len(data) - FRAME_HEADER_BYTES
+    )
+
+
+class Chain:
+    """Whether each segment is as long as the next one says. It is shown them in order."""
+
+    def __init__(self) -> None:
+        self._bytes: dict[int, int] = {}
+        self._checkpoint = 0
+
+    def follow(self, number: int, data: memoryview) -> tuple[Segment, int] | None:
+        """The segment before as it is, and how many bytes it lacks; None where all is well.
+
+        What is below a checkpoint, nobody reads; the end of a checkpoint is found missing by `frames`.
+        """
+        self._bytes[number] = len(data)
+        if is_checkpoint(data):
+            self._checkpoint = number
+        told = segment_before(data, number) or NO_SEGMENT
+        held = self._bytes.get(told.number, told.bytes)
+        if told.number <= self._checkpoint or held >= told.bytes:
+            return None
+        return Segment(told.number, held), told.bytes - held
+
+    def is_stump(self, number: int, data: memoryview) -> bool:
+        """Whether the last segment was cut before its first frame: what stands alone began as a checkpoint.
+
+        So did not the first of all, nor one that follows a snapshot without a log: the latter may be taken for a
+        stump if its very first write was torn.
+        """
+        alone = number > 1 and self._bytes.keys() <= {number}
+        return alone and not any(isinstance(piece, Frame) for piece in frames(data))
 
 
 def frame(kind: Kind, payload: bytes) -> bytes:
@@ -149,7 +217,8 @@ def frame(kind: Kind, payload: bytes) -> bytes:
 
 def frames(data: memoryview) -> Iterator[Frame | Damage]:
     """Walks a segment. Every byte after the segment header is in exactly one Frame or Damage."""
-    position = min(SEGMENT_HEADER_BYTES, len(data))
+    begin = position = min(_header_bytes(data), len(data))
+    found: Frame | None = None
     while position < len(data):
         found = _frame_at(data, position)
         if found is not None:
@@ -160,30 +229,28 @@ def frames(data: memoryview) -> Iterator[Frame | Damage]:
         torn = following == len(data) and _may_be_torn(data, position)
         yield Damage(position, following - position, torn)
         position = following
+    # A last frame that is damaged was told already.
+    ended = found is None or (found.kind == Kind.CHECKPOINT and found.offset > begin)
+    if begin == SEGMENT_HEADER_BYTES and _marks_checkpoint(data, begin) and not ended:
+        yield Damage(len(data), 0, torn=False)
 
 
 def encode_definition(definition: Definition) -> bytes:
     """Payload of a DEFINE record."""
-    strings: dict[str, int] = {}
     tenant = definition.tenant
-    for text in (tenant.region, tenant.project, definition.clock):
-        strings.setdefault(text, len(strings))
-    heads = [strings[text] for text in (tenant.region, tenant.project, definition.clock)]
-    pairs = [
-        strings.setdefault(text, len(strings))
-        for labels in definition.labels
-        for pair in labels
-        for text in pair
-    ]
+    heads = (tenant.region, tenant.project, definition.clock)
+    pairs = [*chain.from_iterable(chain.from_iterable(definition.labels))]
+    strings = dict.fromkeys(chain(heads, pairs))
+    number = {text: place for place, text in enumerate(strings)}.__getitem__
     texts = [text.encode() for text in strings]
     return b"".join(
         (
-            _DEFINE.pack(definition.group, *heads, len(texts)),
+            _DEFINE.pack(definition.group, *map(number, heads), len(texts)),
             np.fromiter(map(len, texts), "<u4", len(texts)).tobytes(),
             struct.pack("<I", len(definition.labels)),
             np.asarray(definition.columns, "<u4").tobytes(),
             np.fromiter(map(len, definition.labels), "<u4", len(definition.labels)).tobytes(),
-            np.asarray(pairs, "<u4").tobytes(),
+            np.fromiter(map(number, pairs), "<u4", len(pairs)).tobytes(),
             *texts,
         )
     )
@@ -288,6 +355,18 @@ def decode_sealed(payload: memoryview) -> SealedRows:
 
 def _crc(length: int, kind: int, payload: bytes | memoryview) -> int:
     return isal_zlib.crc32(payload, isal_zlib.crc32(struct.pack("<II", length, kind)))
+
+
+def _header_bytes(data: memoryview) -> int:
+    """Where the frames begin, be the header sound or not."""
+    first = _HEADER_1.size
+    old = data[: len(_MAGIC_1)] == _MAGIC_1 or _frame_at(data, first) is not None
+    return first if old else SEGMENT_HEADER_BYTES
+
+
+def _marks_checkpoint(data: memoryview, position: int) -> bool:
+    found = _frame_at(data, position) if position > 0 else None
+    return found is not None and found.kind == Kind.CHECKPOINT
 
 
 def _frame_at(data: memoryview, position: int) -> Frame | None:
