@@ -3,7 +3,7 @@
     python -m bench.agents [--agents N] [--returning N] [--hours H] [--seconds S]
 
 That is the full size, half an hour. `make bench` has the same steady state and lets the same agents return after
-half an hour instead: what the service does in each second is the same, and it ends sooner.
+a quarter of an hour instead: what the service does in each second is the same, and it ends sooner.
 
 The agents are played in this process: each has its credential, its kept-alive connection and its own page of about
 500 series, asks for its targets every five seconds and reports every minute, in the messages of the real agent
@@ -76,7 +76,7 @@ class Size:
 
 
 # For `make bench`.
-SHORT = Size(hours=0.5)
+SHORT = Size(hours=0.25)
 
 
 @dataclass(frozen=True, slots=True)
