@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 import meterhall
-from bench import http_load, load, pages, peers, queries, report, scrape, startup
+from bench import http_load, load, pages, peers, profiles, queries, report, scrape, startup
 from bench.dataset import make as make_data
 from bench.server import Meterhall
 from bench.system import BenchError, System
 from bench.table import Table
 
 # In the order in which they are measured: what kills its servers comes last.
-SECTIONS = ("pages", "scrape", "load", "queries", "http", "startup")
+SECTIONS = ("pages", "scrape", "load", "queries", "http", "startup", "profile")
 _WORK = Path(__file__).parent.parent / ".bench"
 _PAGE_HOSTS, _PAGE_HOURS = 20, 0.1
 
@@ -102,6 +102,12 @@ class Bench:
         return [
             startup.run({each.name: (startup.empty(each), *killed[each.name]) for each in fresh})
         ]
+
+    def _profile(self) -> list[Table]:
+        asked = queries.queries(self._options.hosts, self._options.hours)
+        (ours,) = (each for each in self._loaded() if isinstance(each, Meterhall))
+        self.stop()
+        return [profiles.run(ours.data / "tsdb", ours.project, asked)]
 
 
 def _peers(options: argparse.Namespace) -> Path | None:
