@@ -11,14 +11,34 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import meterhall
-from bench import agents, http_load, load, pages, peers, queries, report, scrape, startup
+from bench import (
+    agents,
+    http_load,
+    load,
+    pages,
+    peers,
+    profiles,
+    queries,
+    report,
+    scrape,
+    startup,
+)
 from bench.dataset import make as make_data
 from bench.server import Meterhall
 from bench.system import BenchError, System
 from bench.table import Table
 
 # In the order in which they are measured: what kills its servers comes last.
-SECTIONS = ("pages", "scrape", "agents", "load", "queries", "http", "startup")
+SECTIONS = (
+    "pages",
+    "scrape",
+    "agents",
+    "load",
+    "queries",
+    "http",
+    "startup",
+    "profile",
+)
 _WORK = Path(__file__).parent.parent / ".bench"
 _PAGE_HOSTS, _PAGE_HOURS = 20, 0.1
 
@@ -106,6 +126,12 @@ class Bench:
         return [
             startup.run({each.name: (startup.empty(each), *killed[each.name]) for each in fresh})
         ]
+
+    def _profile(self) -> list[Table]:
+        asked = queries.queries(self._options.hosts, self._options.hours)
+        (ours,) = (each for each in self._loaded() if isinstance(each, Meterhall))
+        self.stop()
+        return [profiles.run(ours.data / "tsdb", ours.project, asked)]
 
 
 def _peers(options: argparse.Namespace) -> Path | None:

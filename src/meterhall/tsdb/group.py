@@ -19,7 +19,7 @@ import numpy as np
 
 from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
 from meterhall.tsdb.cache import NotAtHand, reading_once
-from meterhall.tsdb.group_view import GroupView, reaches
+from meterhall.tsdb.group_view import GroupView
 from meterhall.tsdb.merging import merge
 from meterhall.tsdb.newest import newest_present
 from meterhall.tsdb.pages import encode_columns
@@ -205,7 +205,7 @@ class Group:
             end_ms,
             times[first:last],
             self._raw[first:last],
-            [each for each in self._sealed if reaches(each.times, row_start, end_ms)],
+            [each for each in self._sealed if each.reaches(row_start, end_ms)],
             (self._flushing.between(start_ms, end_ms), self._side.between(start_ms, end_ms)),
         )
 
@@ -224,7 +224,7 @@ class Group:
             rows = int(self._raw_times[:rows].searchsorted(end_ms, "right"))
         if slot < self._raw.shape[1]:
             sample = newest_present(self._raw_times, self._raw[:, slot], row_start, rows)
-        if sample is None and self._sealed and self._sealed[-1].times[-1] >= row_start:
+        if sample is None and self._sealed and self._sealed[-1].last_ms >= row_start:
             raise NotAtHand
         after_ms = start_ms - 1 if sample is None else sample[0]
         if self._side.may_hold(after_ms, end_ms) or self._flushing.may_hold(after_ms, end_ms):
@@ -261,7 +261,7 @@ class Group:
     def learn_last(self) -> None:
         """Finds the newest sample of each slot in adopted rows; most are in the newest ones."""
         for sealed in reversed(self._sealed):
-            slots = np.flatnonzero(self._last < sealed.times[-1])
+            slots = np.flatnonzero(self._last < sealed.last_ms)
             if len(slots):
                 present = sealed.read(slots).view(np.uint64) != ABSENT_BITS
                 newest = np.where(present, sealed.times, NO_TIME).max(axis=1)
@@ -287,7 +287,7 @@ class Group:
         end_ms = self._frozen_ms
         self._flushing = SideRows()
         self._published_ms = max(self._published_ms, end_ms)
-        self._sealed = tuple(each for each in self._sealed if each.times[-1] >= end_ms)
+        self._sealed = tuple(each for each in self._sealed if each.last_ms >= end_ms)
         first = int(np.searchsorted(self._raw_times[: self._rows], end_ms, "left"))
         self._rows -= first
         self._raw_times = self._raw_times[first:].copy()
@@ -332,10 +332,10 @@ class Group:
     def _newest_row(self) -> int:
         if self._rows:
             return int(self._raw_times[self._rows - 1])
-        return int(self._sealed[-1].times[-1]) if self._sealed else NO_TIME
+        return self._sealed[-1].last_ms if self._sealed else NO_TIME
 
     def _oldest(self) -> int:
-        rows = [int(each.times[0]) for each in self._sealed[:1]]
+        rows = [each.first_ms for each in self._sealed[:1]]
         rows += self._raw_times[: min(1, self._rows)].tolist()
         oldest = max(min(rows), self._published_ms) if rows else -NO_TIME - 1
         return min([oldest, *self._side.times])

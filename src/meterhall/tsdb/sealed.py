@@ -33,6 +33,17 @@ class Sealed:
     width: int
     places: NDArray[np.int32] | None = None
     number: int = field(default_factory=_numbers.__next__)
+    first_ms: int = field(init=False)
+    last_ms: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        # A frozen class' own way to fill a field; every query compares them, a hundred times and more.
+        object.__setattr__(self, "first_ms", int(self.times[0]))
+        object.__setattr__(self, "last_ms", int(self.times[-1]))
+
+    def reaches(self, start_ms: int, end_ms: int) -> bool:
+        """Whether the rows may lie in a range."""
+        return self.last_ms >= start_ms and self.first_ms <= end_ms
 
     def read(self, slots: Slots) -> ValueArray:
         """Values of the slots, series by times; absent where a slot is younger than the rows."""
@@ -49,14 +60,22 @@ class Sealed:
         return out
 
     def read_between(self, slots: Slots, lowest: int, highest: int) -> ValueArray:
-        """The same of slots from the lowest to the highest: most often neighbours, which lie in one page."""
-        page = lowest // PAGE_COLUMNS
-        if self.places is None and highest < self.width and page == highest // PAGE_COLUMNS:
-            first = page * PAGE_COLUMNS
-            if lowest == highest:
-                return self._decoded(page)[lowest - first : highest - first + 1]
-            return self._decoded(page)[slots - first]
-        return self.read(slots)
+        """The same of slots from the lowest to the highest: most often neighbours, which lie in a page or two."""
+        if self.places is not None or highest >= self.width:
+            return self.read(slots)
+        page, last_page = lowest // PAGE_COLUMNS, highest // PAGE_COLUMNS
+        if lowest == highest:
+            place = lowest - page * PAGE_COLUMNS
+            return self._decoded(page)[place : place + 1]
+        if page == last_page:
+            return self._decoded(page)[slots - page * PAGE_COLUMNS]
+        out = np.empty((len(slots), len(self.times)))
+        page_of = slots // PAGE_COLUMNS
+        for each in range(page, last_page + 1):
+            where = np.flatnonzero(page_of == each)
+            if len(where):
+                out[where] = self._decoded(each)[slots[where] - each * PAGE_COLUMNS]
+        return out
 
     def moved(self, kept: Slots) -> "Sealed":
         """The same rows after slots were renumbered: new slot i was `kept[i]`."""

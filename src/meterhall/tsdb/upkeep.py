@@ -27,6 +27,7 @@ from meterhall.tsdb.deletion import Deletion
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.flush import Flush, flush_before
 from meterhall.tsdb.head import TenantHead
+from meterhall.tsdb.memory import give_back
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.retention import Retainer, entry_of, unknown_rules
 from meterhall.tsdb.settings import StoreSettings
@@ -134,6 +135,7 @@ class Upkeep:
         """Flushes, and cuts the log to what the head still holds."""
         samples = self._flush.run(tenants.heads, end_ms, tenants.next_group())
         self._checkpoint.run(tenants.heads)
+        give_back()
         return samples
 
     def delete(
@@ -189,7 +191,9 @@ class Upkeep:
                 self._tombstones.remove([tombstone])
 
     def _rewrite(self, blocks: Sequence[Block]) -> int | None:
-        return merge_blocks(blocks, self._blocks, self._tombstones, self._disk, self._check)
+        made = merge_blocks(blocks, self._blocks, self._tombstones, self._disk, self._check)
+        give_back()
+        return made
 
     def _flush_what_is_due(self, tenants: Tenants) -> None:
         end_ms = flush_before(tenants.heads(), self._settings)
