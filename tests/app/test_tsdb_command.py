@@ -96,3 +96,14 @@ def test_the_directory_of_the_whole_service_may_be_given(directory, tmp_path_fac
         )
         assert whole.stdout == store.stdout
     assert json.loads(whole.stdout)["files"] > 0
+
+
+@pytest.mark.parametrize("command", [["inspect"], ["verify"], ["export", "--project", "p1"]])
+def test_a_directory_without_a_store_is_an_error(tmp_path, command):
+    code, output = run(*command, tmp_path)
+    assert code == 1
+    assert output == f"Error: {tmp_path} holds no store: it has no wal/ and blocks/\n"
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "wal").mkdir()
+    (tmp_path / "blocks").mkdir()
+    assert run(*command, tmp_path)[0] == 0

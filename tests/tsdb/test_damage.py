@@ -34,7 +34,9 @@ STEPS = 3
 TENANTS = (TENANT, Tenant("kr", "p2"))
 TORTURE = bool(os.environ.get("METERHALL_TORTURE"))
 # Otherwise so many positions of a file, by each kind of damage.
-POSITIONS, AGAIN = (None, 1) if TORTURE else (30, 4)
+POSITIONS = None if TORTURE else 30
+# After every so many positions the store must also go on.
+AGAIN = 4
 
 
 @pytest.fixture

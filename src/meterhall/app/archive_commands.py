@@ -84,7 +84,7 @@ def export_samples(directory: Path, project: str, region: str, **options: Any) -
     from meterhall.wire.export import END
 
     output: BinaryIO = options["output"]
-    with _one_sentence(), closing(_opened(directory)) as store:
+    with _one_sentence(), closing(_opened(existing_store(directory))) as store:
         reader = store.reader(_tenant(region, project))
         output.writelines(_exported(reader, options))
         output.write(END)
@@ -104,13 +104,23 @@ def import_samples(directory: Path, file: BinaryIO, project: str, region: str) -
     """
     from meterhall.ingest.importing import import_lines
 
-    with _one_sentence(), closing(_opened(directory)) as store:
+    with _one_sentence(), closing(_opened(store_of(directory))) as store:
         done = import_lines(file, store.writer(_tenant(region, project)), _patience())
     click.echo(f"{done.samples:,} samples are in {directory}")
     for reason, count in done.refused.items():
         click.echo(f"{count:,} refused: {reason}", err=True)
     if done.refused:
         sys.exit(1)
+
+
+def existing_store(directory: Path) -> Path:
+    """The store that is there. Raises ClickException where there is none: zeros would read as all being well."""
+    from meterhall.tsdb.filenames import is_store
+
+    store = store_of(directory)
+    if not is_store(store):
+        raise click.ClickException(f"{directory} holds no store: it has no wal/ and blocks/")
+    return store
 
 
 def _exported(reader: "SeriesReader", options: Mapping[str, Any]) -> Iterator[bytes]:
@@ -145,7 +155,7 @@ def _opened(directory: Path) -> "EmbeddedStore":
     from meterhall.tsdb.store import EmbeddedStore
 
     settings = StoreSettings(retention_ms=_HUNDRED_YEARS_MS)
-    return EmbeddedStore(store_of(directory), settings, SystemClock(), awaits_rules=True)
+    return EmbeddedStore(directory, settings, SystemClock(), awaits_rules=True)
 
 
 def _tenant(region: str, project: str) -> "Tenant":

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from meterhall.app.archive_commands import export_samples, import_samples, snapshot
-from meterhall.app.config import store_of
+from meterhall.app.archive_commands import (
+    existing_store,
+    export_samples,
+    import_samples,
+    snapshot,
+)
 
 if TYPE_CHECKING:
     from meterhall.tsdb.inspect import Use
@@ -33,7 +37,7 @@ def inspect(directory: Path, as_json: bool, top: int) -> None:
 
     from meterhall.tsdb.inspect import inspect as count
 
-    contents = count(store_of(directory))
+    contents = count(existing_store(directory))
     if as_json:
         tenants = [
             {"region": tenant.region, "project": tenant.project, "use": use}
@@ -82,7 +86,7 @@ def verify(directory: Path, as_json: bool) -> None:
 
     from meterhall.tsdb.verify import verify as check
 
-    verified = check(store_of(directory))
+    verified = check(existing_store(directory))
     if as_json:
         click.echo(orjson.dumps(verified, option=orjson.OPT_INDENT_2))
     else:

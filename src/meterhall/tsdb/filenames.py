@@ -28,6 +28,11 @@ _SEGMENT_SUFFIX = ".wal"
 _BLOCK_SUFFIX = ".block"
 
 
+def is_store(directory: Path) -> bool:
+    """Whether a store was ever opened in the directory, or it is a snapshot of one."""
+    return all((directory / name).is_dir() for name in (WAL_DIRECTORY, BLOCK_DIRECTORY))
+
+
 def segment_name(number: int) -> str:
     """The file name of one log segment."""
     return f"{number:08d}{_SEGMENT_SUFFIX}"

@@ -153,16 +153,21 @@ def flush_before(
     With `closely`, near the newest sample, so that late ones cannot pile up in between. NO_TIME without
     samples.
     """
-    newest = max(
-        (group.time_max for head in heads for group in list(head.groups.values())),
-        default=NO_TIME,
-    )
+    newest = newest_of(heads)
     if newest == NO_TIME:
         return NO_TIME
     span = settings.block_span_ms
     if closely:
         return newest - span // _CLOSELY
     return (newest - span // 2) // span * span
+
+
+def newest_of(heads: Sequence[TenantHead]) -> int:
+    """The time of the newest sample in memory; NO_TIME where there is none."""
+    return max(
+        (group.time_max for head in heads for group in list(head.groups.values())),
+        default=NO_TIME,
+    )
 
 
 def _freeze(head: TenantHead, end_ms: int) -> list[Frozen]:

@@ -17,6 +17,7 @@ class StoreSettings:
     multiple of it. `head_samples_max` starts a flush of what is flushable before its time;
     `late_bytes_max` does so for late samples alone, and twice of it makes back-fill wait.
     `log_checkpoint_bytes` is how far the log grows before what the head holds is written anew.
+    `clock_doubt_s` is how long retention waits before it believes a wall clock that has jumped ahead.
     `log_pending_bytes_max` is how far appends may run ahead of the disk before they wait.
     """
 
@@ -24,6 +25,7 @@ class StoreSettings:
     retention_bytes: int = 0
     out_of_order_window_ms: int = 2 * _HOUR_MS
     ahead_ms_max: int = 10 * _MINUTE_MS
+    clock_doubt_s: float = 86_400.0
     block_span_ms: int = 30 * _MINUTE_MS
     merged_span_ms: int = _DAY_MS
     log_segment_bytes: int = 64 << 20

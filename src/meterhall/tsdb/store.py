@@ -25,6 +25,7 @@ from meterhall.tsdb.backlog import Backlog
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.changes import Changes
 from meterhall.tsdb.disk import Disk
+from meterhall.tsdb.flush import newest_of
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.history import History
 from meterhall.tsdb.lock import DirectoryLock
@@ -37,6 +38,7 @@ from meterhall.tsdb.snapshot import link_snapshot, snapshot_name
 from meterhall.tsdb.statistics import head_stats
 from meterhall.tsdb.tenants import TenantTable
 from meterhall.tsdb.tombstones import Tombstones
+from meterhall.tsdb.trusted_clock import TrustedClock
 from meterhall.tsdb.upkeep import Upkeep
 from meterhall.tsdb.wal import Log
 from meterhall.tsdb.wal_format import Kind, definition_frames, encode_samples, frame
@@ -212,8 +214,10 @@ class EmbeddedStore:
             replayed.segments,
             self._blocks.mark.segment,
         )
+        newest_ms = max(self._blocks.newest_ms(), newest_of(self._tenants.heads()))
+        clock = TrustedClock(self._clock, newest_ms, self._settings)
         self._upkeep = Upkeep(
-            self._wal, self._blocks, self._settings, self._tombstones, self._disk, self._clock
+            self._wal, self._blocks, self._settings, self._tombstones, self._disk, clock
         )
         if self._awaits_rules:
             self._upkeep.retain(None)

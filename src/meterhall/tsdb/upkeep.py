@@ -12,7 +12,6 @@ import structlog
 
 from meterhall.model.errors import StoreUnavailable
 from meterhall.model.matcher import Matcher
-from meterhall.ports.clock import Clock
 from meterhall.ports.retention import RetentionSource
 from meterhall.telemetry.metrics import HEAD_SERIES
 from meterhall.tsdb.backlog import Backlog
@@ -32,6 +31,7 @@ from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.retention import Retainer, entry_of, unknown_rules
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.tombstones import EVER, Tombstones, remains
+from meterhall.tsdb.trusted_clock import TrustedClock
 from meterhall.tsdb.wal import Log
 
 _log = structlog.get_logger()
@@ -67,7 +67,7 @@ class Upkeep:
         settings: StoreSettings,
         tombstones: Tombstones,
         disk: Disk,
-        clock: Clock,
+        clock: TrustedClock,
     ) -> None:
         self._log = log
         self._blocks = blocks
