@@ -32,7 +32,7 @@ from meterhall.tsdb.retention import Retainer, entry_of, unknown_rules
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.tombstones import EVER, Tombstones, remains
 from meterhall.tsdb.trusted_clock import TrustedClock
-from meterhall.tsdb.wal import Log
+from meterhall.tsdb.wal import NO_TIME, Log
 
 _log = structlog.get_logger()
 
@@ -199,6 +199,11 @@ class Upkeep:
         end_ms = flush_before(tenants.heads(), self._settings)
         if self._flush_is_due(tenants.heads(), end_ms):
             self._flush_before(tenants, end_ms)
+        mark_ms = self._blocks.mark.time_ms
+        if mark_ms != NO_TIME and _late_bytes(tenants) >= self._settings.late_bytes_max:
+            # Before the mark nothing but late samples is left: a back-fill must not cost every series a turn.
+            self._flush.run(tenants.heads, mark_ms, tenants.next_group())
+            give_back()
         if _late_bytes(tenants) >= self._settings.late_bytes_max:
             end_ms = flush_before(tenants.heads(), self._settings, closely=True)
             self._flush_before(tenants, end_ms)
