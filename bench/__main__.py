@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 import meterhall
-from bench import http_load, load, pages, peers, queries, report, scrape, startup
+from bench import http_load, load, pages, peers, queries, report, scrape, stalls, startup
 from bench.dataset import make as make_data
 from bench.server import Meterhall
 from bench.system import BenchError, System
 from bench.table import Table
 
-# In the order in which they are measured: what kills its servers comes last.
-SECTIONS = ("pages", "scrape", "load", "queries", "http", "startup")
+# In the order in which they are measured: what kills its servers, and what tunes this process, comes last.
+SECTIONS = ("pages", "scrape", "load", "queries", "http", "startup", "stalls")
 _WORK = Path(__file__).parent.parent / ".bench"
 _PAGE_HOSTS, _PAGE_HOURS = 20, 0.1
 
@@ -102,6 +102,9 @@ class Bench:
         return [
             startup.run({each.name: (startup.empty(each), *killed[each.name]) for each in fresh})
         ]
+
+    def _stalls(self) -> list[Table]:
+        return [stalls.run(self._work)]
 
 
 def _peers(options: argparse.Namespace) -> Path | None:
