@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import structlog
 
 from bench.system import BenchError
 from bench.table import Table, figure
@@ -97,6 +98,7 @@ class _Feed:
 def run(work: Path) -> Table:
     """Milliseconds of a push and of a query, and peak memory, with and without upkeep."""
     tune()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("warning"))
     directory = work / "stalls"
     shutil.rmtree(directory, ignore_errors=True)
     clock = _DataClock()
