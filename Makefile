@@ -17,7 +17,7 @@ setup: $(VENV)/.run-stamp ## Install the locked run-time dependencies into .venv
 
 test: $(VENV)/.test-stamp ## Install what the tests need, then run the whole suite.
 	sh tests/system-packages.sh
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 torture: $(VENV)/.test-stamp ## Kill, cut power, damage every byte, refuse every call: the long forms. Half an hour and more.
 	METERHALL_TORTURE=1 METERHALL_CRASH_ROUNDS=200 $(BIN)/python -m pytest -q -s --timeout 7200 \

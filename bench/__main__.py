@@ -7,17 +7,40 @@ Without a section, all of them. Sections that need the data set load it first, o
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import meterhall
-from bench import http_load, load, pages, peers, queries, report, scrape, stalls, startup
+from bench import (
+    agents,
+    http_load,
+    load,
+    pages,
+    peers,
+    profiles,
+    queries,
+    report,
+    scrape,
+    stalls,
+    startup,
+)
 from bench.dataset import make as make_data
 from bench.server import Meterhall
 from bench.system import BenchError, System
 from bench.table import Table
 
 # In the order in which they are measured: what kills its servers, and what tunes this process, comes last.
-SECTIONS = ("pages", "scrape", "load", "queries", "http", "startup", "stalls")
+SECTIONS = (
+    "pages",
+    "scrape",
+    "agents",
+    "load",
+    "queries",
+    "http",
+    "startup",
+    "profile",
+    "stalls",
+)
 _WORK = Path(__file__).parent.parent / ".bench"
 _PAGE_HOSTS, _PAGE_HOURS = 20, 0.1
 
@@ -60,7 +83,7 @@ class Bench:
         wanted, programs = self._options.systems.split(","), self._programs
         found: list[scrape.Maker] = []
         if "meterhall" in wanted:
-            found.append(lambda work, targets: Meterhall(work, "1s" if targets else "8760h"))
+            found.append(lambda work, targets: Meterhall(work, "1s" if targets else "1d"))
         if programs and "prometheus" in wanted:
             found.append(lambda work, targets: peers.Prometheus(work, programs, targets))
         if programs and "victoriametrics" in wanted:
@@ -84,6 +107,9 @@ class Bench:
             scrape.run(make_data(_PAGE_HOSTS, _PAGE_HOURS), self._makers(), self._work / "scrape")
         ]
 
+    def _agents(self) -> Iterator[Table]:
+        return agents.run(self._work, agents.SHORT)
+
     def _load(self) -> list[Table]:
         self._loaded()
         return [load.run(self._loadings)]
@@ -102,6 +128,12 @@ class Bench:
         return [
             startup.run({each.name: (startup.empty(each), *killed[each.name]) for each in fresh})
         ]
+
+    def _profile(self) -> list[Table]:
+        asked = queries.queries(self._options.hosts, self._options.hours)
+        (ours,) = (each for each in self._loaded() if isinstance(each, Meterhall))
+        self.stop()
+        return [profiles.run(ours.data / "tsdb", ours.project, asked)]
 
     def _stalls(self) -> list[Table]:
         return [stalls.run(self._work)]

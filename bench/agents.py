@@ -2,6 +2,9 @@
 
     python -m bench.agents [--agents N] [--returning N] [--hours H] [--seconds S]
 
+That is the full size, half an hour. `make bench` has the same steady state and lets the same agents return after
+half an hour instead: what the service does in each second is the same, and it ends sooner.
+
 The agents are played in this process: each has its credential, its kept-alive connection and its own page of about
 500 series, asks for its targets every five seconds and reports every minute, in the messages of the real agent
 (`wire.agent_report`), pages as words of a shape. The service is a process of its own, whose processor time and
@@ -59,6 +62,21 @@ _AGENTS_A_PROJECT = 100
 _KINDS = 20
 _SCRAPES = 12
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many agents report for how many seconds; how many of them return after how many hours, within `spread` s."""
+
+    agents: int = 2000
+    seconds: float = 120.0
+    returning: int = 500
+    hours: float = 6.0
+    spread: float = 10.0
+
+
+# For `make bench`.
+SHORT = Size(hours=0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,9 +334,9 @@ async def steady(service: Meterhall, fleet: Fleet, seconds: float) -> Table:
     return Table(title, ["what", "figure"], rows)
 
 
-async def returning(service: Meterhall, fleet: Fleet, options: argparse.Namespace) -> Table:
+async def returning(service: Meterhall, fleet: Fleet, size: Size) -> Table:
     """Some of them come back at once with a full spool, while all go on."""
-    count, hours = options.returning, options.hours
+    count, hours = size.returning, size.hours
     live, filled = Counts(), Counts()
     now_ms = time.time_ns() // 1_000_000
     # Behind all that they have reported.
@@ -330,7 +348,7 @@ async def returning(service: Meterhall, fleet: Fleet, options: argparse.Namespac
     service.forget_peak()
     begun_s, cpu_s = time.monotonic(), service.cpu_seconds()
     going_on = [asyncio.ensure_future(agent.live(float("inf"), live)) for agent in fleet.agents]
-    await asyncio.gather(*(agent.fill(times_ms, filled, options.spread) for agent in back))
+    await asyncio.gather(*(agent.fill(times_ms, filled, size.spread) for agent in back))
     took_s, cpu_s = time.monotonic() - begun_s, service.cpu_seconds() - cpu_s
     for task in going_on:
         task.cancel()
@@ -397,40 +415,45 @@ def _counted(service: Meterhall, fleet: Fleet, hours: float) -> int:
     return found
 
 
-async def measure(options: argparse.Namespace) -> list[Table]:
-    """Both tables, printed as they come."""
-    service = Meterhall(options.work.resolve() / "agents", f"{_INTERVAL_S}s")
+def run(work: Path, size: Size) -> Iterator[Table]:
+    """Both tables, each as soon as it is measured."""
+    tune()
+    service = Meterhall(work.resolve() / "agents", f"{_INTERVAL_S}s")
     service.clean()
-    tables = []
-    try:
-        service.start()
-        fleet = await begin(service, options.agents)
-        tables.append(await steady(service, fleet, options.seconds))
-        print(tables[-1].markdown(), flush=True)
-        if options.returning:
-            tables.append(await returning(service, fleet, options))
-            print(tables[-1].markdown(), flush=True)
-        for agent in fleet.agents:
-            agent.connection.close()
-    finally:
-        service.stop()
-    return tables
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            service.start()
+            fleet = runner.run(begin(service, size.agents))
+            yield runner.run(steady(service, fleet, size.seconds))
+            if size.returning:
+                yield runner.run(returning(service, fleet, size))
+            for agent in fleet.agents:
+                agent.connection.close()
+        finally:
+            service.stop()
 
 
 def main() -> None:
     """Prints the tables."""
+    size = Size()
     parser = argparse.ArgumentParser(prog="python -m bench.agents", description=__doc__)
-    parser.add_argument("--agents", type=int, default=2000, help="how many; 2000")
-    parser.add_argument("--returning", type=int, default=500, help="those that return; 500")
-    parser.add_argument("--hours", type=float, default=6.0, help="how long they were away; 6")
-    parser.add_argument("--seconds", type=float, default=120.0, help="of the steady state; 120")
+    parser.add_argument("--agents", type=int, default=size.agents, help="how many; 2000")
     parser.add_argument(
-        "--spread", type=float, default=10.0, help="seconds within which they begin; 10"
+        "--returning", type=int, default=size.returning, help="those that return; 500"
+    )
+    parser.add_argument(
+        "--hours", type=float, default=size.hours, help="how long they were away; 6"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=size.seconds, help="of the steady state; 120"
+    )
+    parser.add_argument(
+        "--spread", type=float, default=size.spread, help="seconds within which they begin; 10"
     )
     parser.add_argument("--work", type=Path, default=_WORK, help="directory to measure in")
-    tune()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(measure(parser.parse_args()))
+    options = vars(parser.parse_args())
+    for table in run(options.pop("work"), Size(**options)):
+        print(table.markdown(), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ are unpacked into `.peers/`, with an apt state of its own: nothing is installed 
 lists stay as they are. Where that can't be done, our own figures are measured alone.
 """
 
+import fcntl
 import math
 import os
 import re
@@ -38,16 +39,25 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")  # noqa: TID251  Of a program of ours to
 
 
 def servers(directory: Path = DIRECTORY) -> Path:
-    """The directory with the peers' programs. Raises BenchError where they can't be had."""
+    """The directory with the peers' programs. Raises BenchError where they can't be had.
+
+    Of several processes that want them at once, one fetches.
+    """
+    directory.mkdir(exist_ok=True)
+    with (directory / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _fetch_servers(directory)
+    return directory
+
+
+def _fetch_servers(directory: Path) -> None:
     if not all(os.access(directory / program, os.X_OK) for program in _SERVERS):
         with tempfile.TemporaryDirectory() as scratch:
             root = _unpacked(Path(scratch), _SERVER_PACKAGES, f"{_mirror()} sid main")
-            directory.mkdir(exist_ok=True)
             for program, path in _SERVERS.items():
                 shutil.copy2(root / path, directory / program)
             names = [package.stem for package in Path(scratch).glob("debs/*.deb")]
             (directory / _PACKAGES).write_text("\n".join(sorted(names)) + "\n")
-    return directory
 
 
 def wrk(directory: Path = DIRECTORY) -> tuple[Path, dict[str, str]]:

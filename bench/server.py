@@ -29,7 +29,7 @@ class Meterhall(System):
     write_path = "/prometheus/api/v1/write"
     uncached = MappingProxyType({"nocache": "1"})
 
-    def __init__(self, work: Path, interval: str = "8760h") -> None:
+    def __init__(self, work: Path, interval: str = "1d") -> None:
         super().__init__(work)
         self._interval = interval
         self._admin_port = free_port()

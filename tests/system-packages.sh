@@ -2,7 +2,8 @@
 # Installs the Debian packages that the suite talks to, or says which are missing.
 # One name a line: the program that is looked for, then the package that has it.
 set -eu
-needed="prometheus-node-exporter:prometheus-node-exporter curl:curl git:git ip:iproute2"
+needed="prometheus-node-exporter:prometheus-node-exporter curl:curl git:git ip:iproute2 faketime:faketime
+prometheus-blackbox-exporter:prometheus-blackbox-exporter"
 missing=""
 for pair in $needed; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"

@@ -113,6 +113,20 @@ def test_live_scrapes_do_not_wait_for_the_back_fill(tmp_path):
     run(tmp_path, scenario, settings, lambda rig: rig.leave(*range(1600)))
 
 
+def test_little_back_fill_does_not_wait_for_its_turn_among_many_agents(tmp_path):
+    settings = SenderSettings(linger_s=0.0, backfill_spread_s=3600.0, jitter=lambda: 0.99)
+
+    def before(rig):
+        rig.leave(1, 2, 3)
+        rig.put(4)
+
+    async def scenario(rig):
+        await until(lambda: rig.outbox.waiting == 0)
+        assert rig.order == [4, 1, 2, 3]
+
+    run(tmp_path, scenario, settings, before)
+
+
 def test_scrapes_of_a_moment_share_a_batch(tmp_path):
     settings = SenderSettings(linger_s=0.3)
 

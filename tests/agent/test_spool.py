@@ -6,6 +6,8 @@ import pytest
 from tests.agent.disks import CountingDisk, FullDisk
 from tests.agent.scrapes import T0, failed, split, whole
 from tests.collect.clocks import RealClock
+from tests.tsdb.power_cut import PowerCutDisk, Snapshots, restore
+from tests.tsdb.stores import Unsynced
 
 from meterhall.agent.spool import Spool, SpoolSettings
 from meterhall.model.errors import StoreUnavailable
@@ -225,3 +227,33 @@ def test_strange_files_are_left_alone(opened, tmp_path):
     put(opened(), whole(1))
     assert waiting(opened()) == [whole(1)]
     assert {"notes.txt", "copy.spool"} <= set(files(tmp_path))
+
+
+def test_a_power_cut_at_any_moment_loses_nothing_that_was_acknowledged(tmp_path):
+    """Scrapes are kept and delivered; the power is cut after every sync of a file or of a directory."""
+    snapshots = Snapshots(stride=1)
+    live = tmp_path / "live"
+    live.mkdir()
+    spool = Spool(live / "spool", SMALL, PowerCutDisk(live, snapshots), RealClock())
+    for number in range(120):
+        (entry,) = put(spool, whole(number))
+        snapshots.acknowledged.add(entry)
+        if number % 3 and number % 40 < 30:
+            delivered = sorted(snapshots.acknowledged, key=lambda each: each.seq)[:2]
+            snapshots.acknowledged -= set(delivered)
+            spool.delivered([each.seq for each in delivered])
+    spool.close()
+    assert len(snapshots.taken) > 120
+    for number, (platter, acknowledged, _) in enumerate(snapshots.taken):
+        directory = tmp_path / str(number)
+        restore(directory, platter)
+        again = Spool(directory / "spool", SMALL, Unsynced(), RealClock())
+        found = list(again.unsent(()))
+        (after,) = put(again, whole(1000))
+        assert list(again.unsent(())) == [*found, after]
+        again.close()
+        assert acknowledged <= set(found), number
+        # What was delivered may come again, what never was does not.
+        times_ms = [each.scrape.time_ms for each in found]
+        assert times_ms == sorted(set(times_ms))
+        assert set(times_ms) <= set(range(T0, T0 + 120))

@@ -6,9 +6,17 @@ from pathlib import Path
 import pytest
 
 from meterhall.app import config
+from meterhall.app.config import Settings
 from meterhall.app.serve_command import quickstart_settings
 from meterhall.app.setting_types import ListenAddress
 from meterhall.model.errors import ConfigError
+from meterhall.wire.agent_calls import (
+    AgentTarget,
+    AgentTargets,
+    ReportLimits,
+    decode_message,
+    encode_message,
+)
 
 
 def load(tmp_path: Path, toml: str = "", **environment: str):
@@ -51,7 +59,9 @@ BAD = [
     ("[collect]\nintervall = 1\n", "unknown key collect.intervall; allowed: allow_loopback,"),
     ('[collect]\ninterval = "soon"\n', "collect.interval = 'soon': allowed: a duration"),
     ('[collect]\ninterval = "1s1m"\n', "collect.interval = '1s1m': allowed: a duration"),
-    ('[collect]\ninterval = "500ms"\n', "collect.interval: must be 1s or more"),
+    ('[collect]\ninterval = "500ms"\n', "collect.interval = 500ms: allowed: 1s to 1d"),
+    ('[collect]\ninterval = "1d1ms"\n', "collect.interval = 1d1ms: allowed: 1s to 1d"),
+    ('[agents]\npoll = "1d"\n', "agents.poll = 1d: allowed: 100ms to 1h"),
     ("[collect]\nallow_loopback = 1\n", "collect.allow_loopback = 1: allowed: true, false"),
     ('[collect]\nrefuse_networks = ["10.0.0.0/99"]\n', "allowed: a list of networks"),
     ('[server]\nlisten = "9480"\n', "server.listen = '9480': allowed: HOST:PORT"),
@@ -105,7 +115,7 @@ def test_secrets_come_from_files_and_are_masked(tmp_path):
 @pytest.mark.parametrize(
     ("options", "culprit"),
     [
-        ((None, None, "10ms"), "collect.interval: must be 1s or more"),
+        ((None, None, "10ms"), "collect.interval = 10ms: allowed: 1s to 1d"),
         ((None, "127.0.0.1:9481", None), "admin.listen: must differ from server.listen"),
     ],
 )
@@ -113,3 +123,30 @@ def test_options_of_quickstart_are_checked_as_a_file_is(options, culprit, monkey
     monkeypatch.delenv("METERHALL_ADMIN_LISTEN", raising=False)
     with pytest.raises(ConfigError, match=culprit):
         quickstart_settings(*options)
+
+
+@pytest.mark.parametrize(("section", "key", "least", "most"), config.RANGES)
+def test_an_agent_takes_what_the_settings_may_say_and_no_more(section, key, least, most):
+    for value in (least, most):
+        settings = config.checked(Settings().with_values(section, **{key: value}), "here")
+        told = targets_of(settings)
+        assert decode_message(encode_message(told), AgentTargets) == told
+    for value in (least - 1, most + 1):
+        with pytest.raises(ConfigError, match=rf"here: {section}\.{key} = .*: allowed: {least} to"):
+            config.checked(Settings().with_values(section, **{key: value}), "here")
+
+
+def targets_of(settings):
+    """What a service of these settings tells an agent of a host with as many targets as it may have."""
+    collect, agents = settings.collect, settings.agents
+    target = AgentTarget(
+        *("t", "node", 9100, "/metrics"), int(collect.interval), int(collect.timeout)
+    )
+    return AgentTargets(
+        *("revision", "host", agents.poll / 1000),
+        [target] * (settings.limits.targets_per_host + 1),
+        ReportLimits(
+            *(collect.page_bytes_max, collect.samples_max),
+            *(agents.batch_bytes_max, agents.batch_decoded_bytes_max),
+        ),
+    )

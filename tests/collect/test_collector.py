@@ -29,6 +29,7 @@ from meterhall.model.errors import StoreUnavailable
 from meterhall.model.limits import ProjectLimits
 from meterhall.model.tenant import Tenant
 from meterhall.telemetry.metrics import SCRAPES
+from meterhall.telemetry.scrapes import ScrapeMeter
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.store import EmbeddedStore
 
@@ -84,6 +85,7 @@ class Rig:
             self.open_session,
             HostMetrics(self.clock).page,
             self.clock,
+            ScrapeMeter(),
         )
         policy = AddressPolicy(allow_loopback=True)
         self.collector = Collector(["kr"], collaborators, policy, settings)

@@ -13,6 +13,7 @@ from tests.collect.servers import raw, response, serving
 from meterhall.collect.addresses import AddressPolicy
 from meterhall.collect.fetch import Fetcher, FetchSettings
 from meterhall.collect.targetloop import Means, TargetLoop
+from meterhall.telemetry.scrapes import ScrapeMeter
 
 
 @dataclass
@@ -63,7 +64,8 @@ def run(scenario, target, session, host_page=lambda: b"up_since 1\n"):
         fetcher = Fetcher(AddressPolicy(allow_loopback=True), FetchSettings(), workers)
         journal = Journal()
         means = Means(
-            fetcher, workers, host_worker, host_page, asyncio.Semaphore(10), RealClock(), journal
+            *(fetcher, workers, host_worker, host_page, asyncio.Semaphore(10), RealClock()),
+            *(journal, ScrapeMeter()),
         )
         loop = TargetLoop(target, session, means)
         task = asyncio.create_task(loop.run())

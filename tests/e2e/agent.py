@@ -10,6 +10,10 @@ from e2e.service import Ended, eventually
 from meterhall.agent import spool_format
 from meterhall.wire.agent_report import SplitPage, WholePage, join_page, shape_id
 
+# Far below what is wrong in any test, and above the agent's tolerance of a second, a scrape's timeout and
+# half of what a call takes on a machine that does much else.
+CLOCK_TOLERANCE_S = 10
+
 
 class Agent(Ended):
     """One `meterhall agent run` process on a directory of its own, started, killed and stopped at will."""
@@ -100,7 +104,12 @@ class Ledger:
 
     @property
     def served(self) -> int:
-        return len(self.file.read_bytes().split())
+        return self.file.read_bytes().count(b"\n")
+
+    @property
+    def times_s(self) -> list[float]:
+        """When each page was served, in seconds since the epoch."""
+        return [int(line.split()[1]) / 1000 for line in self.file.read_bytes().splitlines()]
 
     def lost_in_hand(self, agent: Agent) -> set[int]:
         """Of the newest pages, those that a killed agent had not spooled yet: nobody promised them."""
@@ -135,17 +144,28 @@ def numbers(service, job):
 
 
 def assert_complete(service, ledger, job, forgiven=()):
-    """In time every page that was served is stored once, in order, but for those that were never spooled."""
+    """In time every page that was served is stored once, in order, but for those that were never spooled.
+
+    A page that came too late for the agent is a failed scrape, and stored as one.
+    """
 
     # What is served from now on is on its way.
     served = set(range(ledger.served))
 
-    def missing():
-        return served - set(numbers(service, job)) - set(forgiven)
+    def is_complete():
+        missing = served - set(numbers(service, job)) - set(forgiven)
+        return len(missing) <= [up for _, up in stored(service, f'up{{job="{job}"}}')].count(0)
 
-    eventually(lambda: not missing(), 90)
+    eventually(is_complete, 90)
     found = numbers(service, job)
     assert found == sorted(set(found)), "doubled or out of order"
     for part in (0, 9):
         values = stored(service, f'ledger_part{{job="{job}",part="{part}"}}')
         assert [int(value) for _, value in values][: len(found)] == [n * 10 + part for n in found]
+
+
+def assert_in_time(service, ledger, job):
+    """Every stored page has the time at which it was served: by the clock of this machine, which is the service's."""
+    times_s = ledger.times_s
+    for at_s, number in stored(service, f'ledger_page{{job="{job}"}}'):
+        assert abs(at_s - times_s[int(number)]) < CLOCK_TOLERANCE_S, number

@@ -3,7 +3,7 @@
 import pytest
 
 from e2e.agent import Agent, Ledger
-from e2e.service import NodeExporter, Service
+from e2e.service import Exporter, Service
 
 
 @pytest.fixture
@@ -16,7 +16,17 @@ def service(tmp_path):
 
 @pytest.fixture
 def node_exporter():
-    exporter = NodeExporter().start()
+    exporter = Exporter("node_exporter").start()
+    yield exporter
+    exporter.stop()
+
+
+@pytest.fixture
+def blackbox_exporter(tmp_path):
+    """Debian's, which asks over HTTP for what its `target` says."""
+    config = tmp_path / "blackbox.yml"
+    config.write_text("modules: {http_2xx: {prober: http, timeout: 1s}}\n")
+    exporter = Exporter("blackbox_exporter", f"--config.file={config}").start()
     yield exporter
     exporter.stop()
 

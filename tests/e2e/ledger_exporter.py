@@ -1,13 +1,14 @@
-"""An exporter that keeps a ledger: every page has a number of its own, written down before it is sent.
+"""An exporter that keeps a ledger: every page has a number of its own, written down with the time before it is sent.
 
     ledger_exporter.py LEDGER [PORT]
 
-Prints its port. The page is `ledger_page N` and ten series more, all with values that follow from N.
+Prints its port. A line of the ledger is N and milliseconds since the epoch. The page is `ledger_page N` and ten series more, all with values that follow from N.
 """
 
 import http.server
 import itertools
 import sys
+import time
 from pathlib import Path
 
 
@@ -23,7 +24,7 @@ def main(ledger, port):
             lines = [f"ledger_page {number}"]
             lines += [f'ledger_part{{part="{part}"}} {number * 10 + part}' for part in range(10)]
             body = "\n".join([*lines, ""]).encode()
-            written.write(b"%d\n" % number)
+            written.write(b"%d %d\n" % (number, time.time_ns() // 1_000_000))
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.send_header("Content-Length", str(len(body)))

@@ -96,7 +96,12 @@ class Service(Ended):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=os.environ | {"METERHALL_ADMIN_LISTEN": f"127.0.0.1:{self.admin_port}"},
+            env=os.environ
+            | {
+                "METERHALL_ADMIN_LISTEN": f"127.0.0.1:{self.admin_port}",
+                # Agents are asked to look for changes more often than is usual: nobody waits for that here.
+                "METERHALL_AGENTS_POLL": "1s",
+            },
         )
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -185,17 +190,18 @@ class Service(Ended):
         return float(next(iter(found.values()))) if found else None
 
 
-class NodeExporter:
-    """Debian's node_exporter on a port of its own."""
+class Exporter:
+    """One of Debian's exporters on a port of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, *options: str) -> None:
         self.port = free_port()
-        self.program = shutil.which("prometheus-node-exporter") or shutil.which("node_exporter")
-        assert self.program, "node_exporter is missing: tests/system-packages.sh installs it"
+        self.options = options
+        self.program = shutil.which(f"prometheus-{name.replace('_', '-')}") or shutil.which(name)
+        assert self.program, f"{name} is missing: tests/system-packages.sh installs it"
 
-    def start(self) -> "NodeExporter":
+    def start(self) -> "Exporter":
         self.process = subprocess.Popen(
-            [self.program, f"--web.listen-address=127.0.0.1:{self.port}"],
+            [self.program, f"--web.listen-address=127.0.0.1:{self.port}", *self.options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

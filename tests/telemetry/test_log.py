@@ -16,9 +16,12 @@ KEY = "aOpreudC-Zk3v9QmXw7LsT2nYb5Hc8Rd"
 
 @pytest.fixture(autouse=True)
 def restored():
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
+    root, library = logging.getLogger(), logging.getLogger("uvicorn")
+    before, level, passes_on = root.handlers[:], root.level, library.propagate
+    # A server that an earlier test began with uvicorn's own settings has changed that.
+    library.propagate = True
     yield
+    library.propagate = passes_on
     root.handlers[:] = before
     root.setLevel(level)
     structlog.reset_defaults()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from meterhall.tsdb.cache import ByteCache, NotAtHand
+from meterhall.tsdb.cache import ByteCache, NotAtHand, reading_once
 
 
 def load(calls, piece, size):
@@ -18,6 +18,19 @@ def test_least_recently_used_goes_first():
     for key in ("a", "b", "a", "c", "a", "b"):
         assert cache.get((1, key), load(calls, key, 5)) == key
     assert calls == ["a", "b", "c", "b"]
+
+
+def test_what_is_read_once_pushes_nothing_out():
+    cache, calls = ByteCache(10), []
+    cache.get((1, "a"), load(calls, "a", 8))
+    with reading_once():
+        for _ in range(2):
+            for key in ("a", "b", "c"):
+                assert cache.get((1, key), load(calls, key, 8)) == key
+    assert calls == ["a", "b", "c"]
+    cache.get((1, "a"), load(calls, "again", 8))
+    cache.get((1, "b"), load(calls, "d", 8))
+    assert calls == ["a", "b", "c", "d"]
 
 
 def test_one_piece_may_be_larger_than_the_cache():

@@ -233,6 +233,7 @@ def test_damage_costs_only_the_rows_that_it_hits(tmp_path):
         for labels, samples in found.items():
             assert samples.items() <= expected[labels].items()
         lost = sum(map(len, expected.values())) - sum(map(len, found.values()))
-        assert lost <= 6 * 40, position
+        # Of twenty rows, twelve lie in the largest piece.
+        assert lost <= 12 * 40, position
         for _, each in segment_paths(tmp_path)[1:]:
             each.unlink()

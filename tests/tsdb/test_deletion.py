@@ -5,8 +5,8 @@ import threading
 
 import numpy as np
 import pytest
+from tests.tsdb.power_cut import PowerCutDisk, Snapshots, restore
 from tests.tsdb.stores import NAME, NOW, TENANT, StandingClock, append, dump, open_store, series
-from tests.tsdb.test_power_cut import PowerCutDisk, Snapshots, restore
 from tests.tsdb.test_upkeep import FullDisk
 
 from meterhall.model.errors import StoreUnavailable

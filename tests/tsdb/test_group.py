@@ -35,7 +35,33 @@ def cells(group_or_view, width=None):
                 assert value == slot * 1000.0 + time
                 found.add((slot, time))
     assert view.times_max >= len(times)
+    if len(view.slots):
+        assert strip_cells(view) == found
     return found
+
+
+def strip_cells(view):
+    """The same out of strips, which come in order of time."""
+    found = []
+    lowest, highest = int(view.slots.min()), int(view.slots.max())
+    for times, values, taken in view.strips(view.slots, lowest, highest):
+        assert len(times)
+        lines = values if taken is None else values[:, taken].T
+        for at, time in enumerate(times.tolist()):
+            bits = lines[:, at].copy().view("u8")
+            found += [(time, slot) for slot in view.slots[bits != ABSENT_BITS].tolist()]
+    assert len(set(found)) == len(found)
+    assert [time for time, _ in found] == sorted(time for time, _ in found)
+    return {(slot, time) for time, slot in found}
+
+
+def test_a_fast_clock_leaves_few_pieces():
+    group = made(width=3, seal_rows=4, raw_rows_max=6)
+    for time_ms in range(1500):
+        put(group, time_ms)
+    # One page each: 4 pieces of 324 rows, then at most two each of 108, 36, 12 and 4; and the raw rows.
+    assert group.chunks <= 4 + 2 * 4 + 1
+    assert cells(group) == {(slot, time) for slot in range(3) for time in range(1500)}
 
 
 def test_rows_are_sealed_and_read_back():

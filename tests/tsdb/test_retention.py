@@ -4,8 +4,8 @@ import random
 
 import numpy as np
 import pytest
+from tests.tsdb.power_cut import PowerCutDisk, Snapshots, restore
 from tests.tsdb.stores import NOW, TENANT, StandingClock, append, dump, open_store, series
-from tests.tsdb.test_power_cut import PowerCutDisk, Snapshots, restore
 
 from meterhall.model.retention import ProjectRetention, Retention
 from meterhall.model.samples import OUT_OF_BOUNDS, Row

@@ -11,6 +11,7 @@ from meterhall.model.samples import Row
 from meterhall.model.tenant import Tenant
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.filenames import block_paths, segment_paths, temporary_paths
+from meterhall.tsdb.settings import StoreSettings
 
 SPAN = 1000
 DAY = 4 * SPAN
@@ -72,6 +73,20 @@ def test_blocks_appear_merge_by_day_and_the_log_is_cut(tmp_path):
     store.close()
     store = opened(tmp_path)
     assert dump(store) == expected
+    store.close()
+
+
+def test_spans_merge_before_their_day_is_over(tmp_path):
+    assert StoreSettings().merge_spans_ms() == [hours * 3_600_000 for hours in (24, 8, 2)]
+    store = opened(tmp_path, merged_span_ms=16 * SPAN)
+    expected = {}
+    for part in range(11):
+        scrapes(store, BASE + part * SPAN, BASE + (part + 1) * SPAN)
+        expected = dump(store)
+        store.maintain()
+        assert dump(store) == expected
+    # The newest half span stays in the head: ten are in blocks, two times four of them in one each.
+    assert len(list(block_paths(tmp_path))) == 2 + 2
     store.close()
 
 

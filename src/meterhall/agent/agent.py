@@ -55,6 +55,19 @@ _CONCURRENT_MAX: Final = 20
 _ALL_PAGES_BYTES_MAX: Final = 32 << 20
 
 
+class _Unmetered:
+    """Implements collect.targetloop.Meter: an agent has nobody to show counts to, who would cost five megabytes."""
+
+    def began_late(self, seconds: float) -> None:
+        pass
+
+    def took(self, seconds: float) -> None:
+        pass
+
+    def came_to(self, outcome: str) -> None:
+        pass
+
+
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
     """`key` is needed to enrol and not used after it; `metadata_url` is None to ask no cloud."""
@@ -164,6 +177,7 @@ class Agent:
                 lambda target: SpoolSession(target, self._clock, keep),
                 self._host_metrics.page,
                 self._clock,
+                _Unmetered(),
             ),
             HostReach(),
             CollectSettings(

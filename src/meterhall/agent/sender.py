@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 _REST_S: Final = 5.0
 _EXPIRE_EVERY_S: Final = 60.0
+_SPREAD_S: Final = 0.1
 # So many scrapes in a row that the service cannot accept are no fault of theirs.
 _UNACCEPTABLE_MAX: Final = 3
 
@@ -34,7 +35,8 @@ _UNACCEPTABLE_MAX: Final = 3
 class SenderSettings:
     """Pace. After back-fill comes a pause of `backfill_pause_s`, or `backfill_share` times what its answer took.
 
-    `jitter` draws from [0, 1).
+    It begins within `backfill_spread_s` of the return, sooner where little waits: within a tenth of a second for
+    each scrape. `jitter` draws from [0, 1).
     """
 
     linger_s: float = 1.0
@@ -156,7 +158,8 @@ class Sender:
             if self._failing:
                 self._failing = False
                 log.info("scrapes are sent", waiting=self._outbox.waiting)
-                self._put_off_backfill(self._settings.jitter() * self._settings.backfill_spread_s)
+                spread_s = min(self._settings.backfill_spread_s, self._outbox.waiting * _SPREAD_S)
+                self._put_off_backfill(self._settings.jitter() * spread_s)
             await self._on_thread(lambda: self._outbox.delivered(parcel, answer))
 
     async def _reduce(self, parcel: Parcel, error: Unacceptable) -> None:

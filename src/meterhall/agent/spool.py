@@ -118,6 +118,8 @@ class Spool:
         self._segments: dict[int, _Segment] = {}
         self._dropped = 0
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Its own name, too, must be there after a power cut; an earlier run may have ended before it was.
+        disk.sync_directory(directory.parent)
         self._numbers = itertools.count(self._recover() + 1)
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_for_ever, name="spool", daemon=True)

@@ -54,7 +54,9 @@ class StateDirectory:
     def open(self) -> None:
         """Makes the directory. Raises ConfigError where that is not possible."""
         try:
-            self._path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not self._path.is_dir():
+                self._path.mkdir(parents=True, mode=0o700)
+                _sync_directory(self._path.absolute().parent)
             # A write tells more than permission bits do.
             publish(self._path / "writable", b"")
             (self._path / "writable").unlink()
@@ -112,8 +114,13 @@ def publish(file: Path, data: bytes) -> None:
         writing.flush()
         os.fsync(handle)
     aside.rename(file)
-    directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _sync_directory(file.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Makes names in it durable."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(directory)
+        os.fsync(handle)
     finally:
-        os.close(directory)
+        os.close(handle)

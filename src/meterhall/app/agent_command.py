@@ -12,6 +12,7 @@ import click
 
 from meterhall.app.clock import SystemClock
 from meterhall.app.own_address import own_address
+from meterhall.app.process import share_one_arena
 from meterhall.app.setting_types import parse_bytes, parse_duration_ms
 from meterhall.model.errors import BadInput, ConfigError, MeterhallError
 from meterhall.telemetry.log import LogFormat
@@ -117,6 +118,7 @@ def _run(options: _Options) -> None:
     from meterhall.tsdb.disk import Disk
     from meterhall.tsdb.lock import DirectoryLock
 
+    share_one_arena()
     settings = _settings(options)
     log.configure(options.log_format)
     settings.state.open()

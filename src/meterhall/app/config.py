@@ -29,6 +29,8 @@ from meterhall.app.setting_types import (
     parse_text_map,
 )
 from meterhall.model.errors import BadInput, ConfigError
+from meterhall.model.limits import INTERVAL_MS_MAX, INTERVAL_MS_MIN
+from meterhall.wire.agent_calls import BYTES_MAX, POLL_MS_MAX, POLL_MS_MIN, TARGETS_MAX
 
 # The embedded store, inside the data directory.
 STORE_FOLDER = "tsdb"
@@ -136,7 +138,7 @@ class CollectSection:
     """`[collect]`: the server's own collection."""
 
     interval: DurationMs = _setting(
-        "60s", parse_duration_ms, "Time between collections of a target, 1s or more."
+        "60s", parse_duration_ms, "Time between collections of a target, 1s to 1d."
     )
     timeout: DurationMs = _setting(
         "10s", parse_duration_ms, "Longest time one collection may take."
@@ -157,7 +159,9 @@ class CollectSection:
 class AgentsSection:
     """`[agents]`: the channel of hosts' agents."""
 
-    poll: DurationMs = _setting("5s", parse_duration_ms, "How often an agent asks for its targets.")
+    poll: DurationMs = _setting(
+        "5s", parse_duration_ms, "How often an agent asks for its targets, 100ms to 1h."
+    )
     batch_bytes_max: int = _setting("4MiB", parse_bytes, "Largest report, as it comes.")
     batch_decoded_bytes_max: int = _setting("32MiB", parse_bytes, "Largest report, decoded.")
     shape_bytes_max: int = _setting(
@@ -217,6 +221,21 @@ class Settings:
     def with_values(self, section: str, **values: Any) -> "Settings":
         """The same tree with parsed values of one section replaced."""
         return replace(self, **{section: replace(getattr(self, section), **values)})
+
+
+# Numbers that hosts' agents are told, and that they would refuse beyond these: (section, key, least, most).
+_DAY = DurationMs(INTERVAL_MS_MAX)
+RANGES = (
+    ("collect", "interval", DurationMs(INTERVAL_MS_MIN), _DAY),
+    ("collect", "timeout", DurationMs(1), _DAY),
+    ("collect", "page_bytes_max", 1, BYTES_MAX),
+    ("collect", "samples_max", 1, BYTES_MAX),
+    ("agents", "poll", DurationMs(POLL_MS_MIN), DurationMs(POLL_MS_MAX)),
+    ("agents", "batch_bytes_max", 1, BYTES_MAX),
+    ("agents", "batch_decoded_bytes_max", 1, BYTES_MAX),
+    # A host has one more that is not counted: its own metrics.
+    ("limits", "targets_per_host", 1, TARGETS_MAX - 1),
+)
 
 
 def store_of(directory: Path) -> Path:
@@ -306,8 +325,10 @@ def checked(settings: Settings, source: str) -> Settings:
             raise ConfigError(
                 f"{source}: server.region_hosts: {host} = {region!r}; allowed: {_listed(regions)}"
             )
-    if settings.collect.interval < 1000:
-        raise ConfigError(f"{source}: collect.interval: must be 1s or more")
+    for section, key, least, most in RANGES:
+        value = getattr(getattr(settings, section), key)
+        if not least <= value <= most:
+            raise ConfigError(f"{source}: {section}.{key} = {value}: allowed: {least} to {most}")
     if settings.server.listen == settings.admin.listen and settings.admin.listen.port:
         raise ConfigError(f"{source}: admin.listen: must differ from server.listen")
     if not _is_loopback(settings.admin.listen.host):

@@ -39,4 +39,10 @@ def tune() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
         libc.mallopt(_M_TOP_PAD, _TOP_PAD_BYTES)
         libc.mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
-        libc.mallopt(_M_ARENA_MAX, 1)
+    share_one_arena()
+
+
+def share_one_arena() -> None:
+    """All threads allocate from the same memory. Call it before there are any."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").mallopt(_M_ARENA_MAX, 1)

@@ -35,6 +35,7 @@ from meterhall.model.tenant import Tenant
 from meterhall.query.budget import QueryLimits
 from meterhall.query.engine import Engine, EngineOptions
 from meterhall.telemetry.metrics import REGISTRY
+from meterhall.telemetry.scrapes import ScrapeMeter
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.store import EmbeddedStore
 from meterhall.web.admin import create_admin
@@ -186,7 +187,9 @@ def _collector(
     )
     return Collector(
         settings.server.regions,
-        Collaborators(control.inventory, open_session, HostMetrics(clock).page, clock),
+        Collaborators(
+            control.inventory, open_session, HostMetrics(clock).page, clock, ScrapeMeter()
+        ),
         policy,
         CollectSettings(fetch=FetchSettings(page_bytes_max=settings.collect.page_bytes_max)),
     )

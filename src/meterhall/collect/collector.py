@@ -21,6 +21,7 @@ from meterhall.collect.following import FollowSettings, follow
 from meterhall.collect.reports import ReportKeeper
 from meterhall.collect.targetloop import (
     Means,
+    Meter,
     Session,
     TargetLoop,
     TargetState,
@@ -80,6 +81,7 @@ class Collaborators(Generic[Target]):
     open_session: Callable[[Target], Session]
     host_page: Callable[[], bytes]
     clock: Clock
+    meter: Meter
 
 
 class Collector(Generic[Target]):
@@ -121,6 +123,7 @@ class Collector(Generic[Target]):
             slots=asyncio.Semaphore(self._settings.concurrent_max),
             clock=self._with.clock,
             journal=self,
+            meter=self._with.meter,
         )
         self._services = [
             asyncio.create_task(self._follow(), name="collect: follow inventory"),

@@ -27,7 +27,6 @@ from meterhall.model.errors import (
 )
 from meterhall.model.target import Endpoint, TargetReport
 from meterhall.ports.clock import Clock
-from meterhall.telemetry.metrics import SCRAPE_LATE_SECONDS, SCRAPE_SECONDS, SCRAPES
 
 log = structlog.get_logger()
 
@@ -69,6 +68,16 @@ class Journal(Protocol):
     def store_unavailable(self, target: Endpoint, error: Exception) -> None: ...
 
 
+class Meter(Protocol):
+    """Who counts collections: `telemetry.scrapes` for the operator of a service, nobody on a host."""
+
+    def began_late(self, seconds: float) -> None: ...
+
+    def took(self, seconds: float) -> None: ...
+
+    def came_to(self, outcome: str) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class TargetState:
     """A target and its newest collection, for /api/v1/targets. `last_scrape_ms` is None before it."""
@@ -108,6 +117,7 @@ class Means:
     slots: asyncio.Semaphore
     clock: Clock
     journal: Journal
+    meter: Meter
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +175,7 @@ class TargetLoop:
                 await asyncio.sleep(max(0.0, tick.start_s - now_s))
                 async with self._means.slots:
                     start_s = clock.monotonic()
-                    SCRAPE_LATE_SECONDS.observe(max(0.0, start_s - tick.start_s))
+                    self._means.meter.began_late(max(0.0, start_s - tick.start_s))
                     start_ms = self._pace.timestamp_ms(tick, clock.now_ms())
                     done = await self._guarded(self._collect(start_ms))
                 # The first tick stands, however soon it follows the collection before it.
@@ -196,7 +206,7 @@ class TargetLoop:
             self._store_failed(error)
         except Exception:
             # One target's bug must not end its collection, nor anyone else's.
-            SCRAPES.labels("internal_error").inc()
+            self._means.meter.came_to("internal_error")
             log.exception("collection failed", target=self.target.target_id)
         return None
 
@@ -207,7 +217,7 @@ class TargetLoop:
         async with self._page() as outcome:
             duration_s = clock.monotonic() - started_s
             committed = await self._on_worker(lambda: self._commit(outcome, start_ms, duration_s))
-        SCRAPE_SECONDS.observe(clock.monotonic() - started_s)
+        self._means.meter.took(clock.monotonic() - started_s)
         failure = outcome if isinstance(outcome, Failure) else None
         if committed.error is not None:
             failure = status.page_failure(committed.error)
@@ -225,7 +235,7 @@ class TargetLoop:
             done.duration_s,
             report.fail_reason or "",
         )
-        SCRAPES.labels("ok" if failure is None else failure.kind.value).inc()
+        self._means.meter.came_to("ok" if failure is None else failure.kind.value)
         self._means.journal.collected(report)
 
     def _commit(self, outcome: Page | Failure, start_ms: int, duration_s: float) -> Committed:
@@ -253,7 +263,7 @@ class TargetLoop:
             return Failure(FailureKind.TIMEOUT, "the host's own metrics took too long")
 
     def _store_failed(self, error: Exception) -> None:
-        SCRAPES.labels("store_unavailable").inc()
+        self._means.meter.came_to("store_unavailable")
         self.state = replace(self.state, last_error="store unavailable")
         self._means.journal.store_unavailable(self.target, error)
 

@@ -11,9 +11,11 @@ from meterhall.compiled.jit import inlined, kernel, reading, types
 from meterhall.compiled.shapes import Clocked, Points, Sums
 
 Numbers = NDArray[np.int64]
+Line = NDArray[np.float64]
 Values = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
+_LINE = reading(types.float64, 1)
 _NUMBERS, _GRID = reading(types.int64, 1), reading(types.int64, 2)
 _VALUES, _FLAGS = reading(types.float64, 2), reading(types.boolean, 2)
 _OUT, _COUNTS = types.float64[:, ::1], types.int64[:, ::1]
@@ -26,6 +28,8 @@ _SUMS = types.NamedTuple((_OUT, _OUT, _COUNTS), Sums)
 _WIDER = 1.0 + 2.0**-40
 # Below this share of all that came before, a window's sum is taken anew.
 _SHARE = 2.0**-40
+# Where more values come or go between two windows, sorting is quicker than keeping order.
+_INSERTED_MAX = 64
 # What the windows of one clock have in common: seconds from first to last sample, to the window's start and to its
 # end, the factor of what was gained, and the share of it below which a counter began near zero.
 _SAMPLED, _TO_START, _TO_END, _FACTOR, _NEAR = range(5)
@@ -172,6 +176,89 @@ def extremes(of: Clocked, greatest: bool, into: Points) -> None:
                 head += 1
             into.present[series, step] = first < stop
             into.values[series, step] = of.values[series, queue[head]] if head < tail else np.nan
+
+
+@inlined
+def _place(ordered: Line, count: int, value: float) -> int:
+    """How many of the ascending numbers are below the value."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) >> 1
+        if ordered[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@inlined
+def _inserted(ordered: Line, count: int, value: float) -> None:
+    place = _place(ordered, count, value)
+    for at in range(count, place, -1):
+        ordered[at] = ordered[at - 1]
+    ordered[place] = value
+
+
+@inlined
+def _removed(ordered: Line, count: int, value: float) -> None:
+    for at in range(_place(ordered, count, value), count - 1):
+        ordered[at] = ordered[at + 1]
+
+
+@inlined
+def _interpolated(ordered: Line, numbers: int, count: int, quantile: float) -> float:
+    """Of `count` values, of which those that are no numbers come first."""
+    if quantile != quantile:
+        return np.nan
+    if quantile < 0 or quantile > 1:
+        return -np.inf if quantile < 0 else np.inf
+    rank = quantile * (count - 1)
+    below = np.floor(rank)
+    weight = rank - below
+    lower = int(below) - (count - numbers)
+    upper = min(lower + 1, numbers - 1)
+    low = ordered[lower] if lower >= 0 else np.nan
+    high = ordered[upper] if upper >= 0 else np.nan
+    between: float = low * (1 - weight) + high * weight
+    return between
+
+
+@inlined
+def _sorted_anew(values: Values, series: int, first: int, stop: int, ordered: Line) -> int:
+    numbers = 0
+    for place in range(first, stop):
+        if values[series, place] == values[series, place]:
+            ordered[numbers] = values[series, place]
+            numbers += 1
+    ordered[:numbers].sort()
+    return numbers
+
+
+@kernel(types.void, _CLOCKED, _LINE, _POINTS)
+def quantiles(of: Clocked, at: Line, into: Points) -> None:
+    """The quantile `at[T]` of each window, whose numbers are kept in order as it moves on."""
+    ordered = np.empty(of.values.shape[1])
+    for series in range(len(of.values)):
+        clock = of.clock_of[series]
+        numbers = begun = seen = 0
+        for step in range(of.lo.shape[1]):
+            first, stop = of.lo[clock, step], of.hi[clock, step]
+            if first >= seen or max(stop - seen, first - begun) > _INSERTED_MAX:
+                numbers = _sorted_anew(of.values, series, first, stop, ordered)
+                begun, seen = first, stop
+            for place in range(begun, first):
+                if of.values[series, place] == of.values[series, place]:
+                    _removed(ordered, numbers, of.values[series, place])
+                    numbers -= 1
+            for place in range(seen, stop):
+                if of.values[series, place] == of.values[series, place]:
+                    _inserted(ordered, numbers, of.values[series, place])
+                    numbers += 1
+            begun, seen = first, stop
+            into.present[series, step] = first < stop
+            into.values[series, step] = 0.0
+            if first < stop:
+                into.values[series, step] = _interpolated(ordered, numbers, stop - first, at[step])
 
 
 @inlined

@@ -8,14 +8,13 @@ import ipaddress
 import re
 
 from meterhall.model.errors import ControlError
+from meterhall.model.limits import INTERVAL_MS_MAX, INTERVAL_MS_MIN
 
 JOB_NAME_CHARS_MAX = 64
 METRICS_PATH_CHARS_MAX = 1024
 DESCRIPTION_CHARS_MAX = 1024
 NAME_CHARS_MAX = 255
 PORT_MAX = 65535
-INTERVAL_MS_MIN = 1_000
-INTERVAL_MS_MAX = 86_400_000
 
 _VALUE_CHARS_SHOWN = 80
 # Our own patterns, none of which can backtrack.

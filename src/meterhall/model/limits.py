@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+# Time between two collections of a target, whoever says it: a workspace, a setting or a service to its agent.
+INTERVAL_MS_MIN = 1_000
+INTERVAL_MS_MAX = 86_400_000
+
 
 @dataclass(frozen=True, slots=True)
 class ProjectLimits:

@@ -79,10 +79,13 @@ def accounted(stacks: Iterable[SeriesStack], budget: Budget) -> Iterator[SeriesS
         yield stack
 
 
-def clocked(kernels: Any, stack: SeriesStack, ends: TimestampArray, range_ms: int) -> Clocked:
-    """A stack without holes as kernels want it."""
-    lo = positions_by_clock(kernels, stack.times, stack.lengths, ends - range_ms)
-    hi = positions_by_clock(kernels, stack.times, stack.lengths, ends)
+def clocked(
+    kernels: Any, stack: SeriesStack, ends: TimestampArray, range_ms: int | None
+) -> Clocked:
+    """A stack without holes as kernels want it; without a range, windows only end."""
+    hi = lo = positions_by_clock(kernels, stack.times, stack.lengths, ends)
+    if range_ms is not None:
+        lo = positions_by_clock(kernels, stack.times, stack.lengths, ends - range_ms)
     # Kernels do not write to these, but take no others.
     times = np.require(stack.times, requirements=["C", "W"])
     clock_of = np.require(stack.clock_of, requirements=["C", "W"])

@@ -119,7 +119,7 @@ def select_instant(
     def place(stack: SeriesStack) -> None:
         whole, holed = stack.split()
         if whole is not None and kernels is not None:
-            of = clocked(kernels, whole, ends, lookback_ms)
+            of = clocked(kernels, whole, ends, None)
             filled(fused, kernels, of, whole.rows, Points(values, present))
         elif whole is not None:
             for rows, found, here in _last_whole(whole, ends, lookback_ms, stamps=stamps):

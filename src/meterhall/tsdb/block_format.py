@@ -5,6 +5,7 @@ of pages, then the directory of tenants) is small and all pages rest on it, so t
 no single damaged spot costs more than one page. Every section carries its own CRC-32.
 """
 
+import itertools
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -134,12 +135,13 @@ def decode_footer(data: bytes) -> Footer:
 
 def build_index(series: Sequence[Labels], clocks: Sequence[int]) -> IndexColumns:
     """Index of series in the order of their values."""
-    pairs = sorted({pair for labels in series for pair in labels})
-    symbols = sorted({text for pair in pairs for text in pair})
+    pairs = sorted(set(itertools.chain.from_iterable(series)))
+    symbols = sorted(set(itertools.chain.from_iterable(pairs)))
     symbol_of = {text: number for number, text in enumerate(symbols)}
     pair_of = {pair: number for number, pair in enumerate(pairs)}
     widths = np.fromiter(map(len, series), np.int64, len(series))
-    flat = np.fromiter((pair_of[pair] for labels in series for pair in labels), np.int64)
+    found = map(pair_of.__getitem__, itertools.chain.from_iterable(series))
+    flat = np.fromiter(found, np.int64, int(widths.sum()))
     owner = np.repeat(np.arange(len(series)), widths)
     order = np.argsort(flat, kind="stable")
     return IndexColumns(

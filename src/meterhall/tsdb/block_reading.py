@@ -157,6 +157,11 @@ class BlockReading:
         if (self.counts == count).all() and (column == first).all():
             out[:, first : first + count] = self._times[self._at[:, None] + np.arange(count)]
             return
+        if int(self.counts.max()) >= _LONG:
+            parts = zip(self._at.tolist(), column.tolist(), self.counts.tolist(), strict=True)
+            for clock, (at, first, count) in enumerate(parts):
+                out[clock, first : first + count] = self._times[at : at + count]
+            return
         begin = np.arange(len(out)) * out.shape[1] + column
         out.reshape(-1)[spread(begin, self.counts)] = self._times[spread(self._at, self.counts)]
 

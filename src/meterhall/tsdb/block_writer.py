@@ -31,7 +31,6 @@ from meterhall.tsdb.block_format import (
 )
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.filenames import temporary
-from meterhall.tsdb.merging import runs
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.pages import PAGE_VALUES_MAX, encode_page
 from meterhall.tsdb.selection import StoredSelection
@@ -76,8 +75,8 @@ class BlockWriter:
     def tenant(self, tenant: Owner, selection: StoredSelection) -> int:
         """Writes one tenant's samples; returns how many. A tenant without any leaves no trace."""
         columns = _Columns(self._write_page)
-        for labels, times, values in _series(selection, self._check):
-            columns.add(labels, times, values)
+        for metric, labels, line in _series(selection, self._check):
+            columns.add(metric, labels, line)
         columns.flush()
         if not columns.series:
             return 0
@@ -145,6 +144,10 @@ class BlockWriter:
         return section
 
 
+# A clock, a series' values at its times, and how many of them are not ABSENT.
+_Line = tuple[TimestampArray, ValueArray, int]
+
+
 class _Columns:
     """One tenant's series on their way into pages."""
 
@@ -156,20 +159,21 @@ class _Columns:
         self.samples = 0
         self._write_page = write_page
         self._clock_numbers: dict[bytes, int] = {}
+        self._times: TimestampArray | None = None
+        self._number = -1
         self._waiting: list[ValueArray] = []
         self._waiting_values = 0
         self._metric = ""
 
-    def add(self, labels: Labels, times: TimestampArray, values: ValueArray) -> None:
-        """The next series; `times` may be shared, `values` may have absent cells."""
-        metric = label_value(labels, METRIC_NAME)
+    def add(self, metric: str, labels: Labels, line: _Line) -> None:
+        """The next series."""
+        times, values, count = line
         full = self._waiting_values + len(values) > PAGE_VALUES_MAX
         if full or (metric != self._metric and self._waiting_values >= _PAGE_VALUES_WORTH):
             self.flush()
         self._metric = metric
-        present = values.view(np.uint64) != ABSENT_BITS
-        count = int(present.sum())
         if count * _CLOCK_FILL < len(values):
+            present = values.view(np.uint64) != ABSENT_BITS
             times, values = times[present], values[present]
         self.samples += count
         self.series.append(labels)
@@ -187,55 +191,56 @@ class _Columns:
             self._waiting, self._waiting_values = [], 0
 
     def _clock(self, times: TimestampArray) -> int:
-        key = times.tobytes()
-        number = self._clock_numbers.get(key)
-        if number is None:
-            number = self._clock_numbers[key] = len(self.clocks)
-            self.clocks.append(times.copy())
-        return number
+        # Neighbours mostly share the very array.
+        if times is not self._times:
+            self._times = times
+            key = times.tobytes()
+            self._number = self._clock_numbers.setdefault(key, len(self.clocks))
+            if self._number == len(self.clocks):
+                self.clocks.append(times.copy())
+        return self._number
 
 
 def _series(
     selection: StoredSelection, check: Callable[[], None]
-) -> Iterator[tuple[Labels, TimestampArray, ValueArray]]:
-    """Every series with samples: by metric, then clock, then labels.
+) -> Iterator[tuple[str, Labels, _Line]]:
+    """Every series with samples, its metric first: by metric, then clock, then labels.
 
-    Sources keep a clock's series together, blocks a metric's. So a slab of metrics is read at a time,
-    clock by clock, and given out metric by metric.
+    Sources keep a clock's series together, blocks a metric's. So a slab of metrics is read at a time, and
+    given out metric by metric.
     """
     labels = selection.labels
+    metrics = [label_value(each, METRIC_NAME) for each in labels]
     clocks = selection.clock_keys()
-    keys = clocks.tolist()
     order = sorted(
-        range(len(labels)),
-        key=lambda row: (label_value(labels[row], METRIC_NAME), keys[row], labels[row]),
+        range(len(labels)), key=list(zip(metrics, clocks.tolist(), labels, strict=True)).__getitem__
     )
     slab_series = max(1, _SLAB_VALUES * len(labels) // max(1, selection.samples_max))
     for first in range(0, len(order), slab_series):
         check()
         slab = np.asarray(order[first : first + slab_series], np.int64)
-        times_of, values_of = _read_slab(selection, slab, clocks[slab])
-        for place, row in enumerate(slab.tolist()):
-            if place in values_of:
-                yield labels[row], times_of[place], values_of[place]
+        lines = _read_slab(selection, slab)
+        for row, line in zip(slab.tolist(), lines, strict=True):
+            if line is not None:
+                yield metrics[row], labels[row], line
 
 
-def _read_slab(
-    selection: StoredSelection, slab: Positions, clocks: Positions
-) -> tuple[dict[int, TimestampArray], dict[int, ValueArray]]:
-    """Times and values of the slab's series, by place in it; without those that have no sample."""
-    times_of: dict[int, TimestampArray] = {}
-    values_of: dict[int, ValueArray] = {}
-    order = np.argsort(clocks, kind="stable")
-    for first, last in runs(clocks[order]):
-        places = order[first:last]
-        times, values = selection.read(slab[places])
-        values = np.ascontiguousarray(values)
-        filled = (values.view(np.uint64) != ABSENT_BITS).any(axis=1)
-        for at in np.flatnonzero(filled).tolist():
-            times_of[int(places[at])] = times
-            values_of[int(places[at])] = values[at]
-    return times_of, values_of
+def _read_slab(selection: StoredSelection, slab: Positions) -> list[_Line | None]:
+    """The slab's series; None for those that have no sample."""
+    lines: list[_Line | None] = [None] * len(slab)
+    place_of = np.empty(len(selection.labels), np.int64)
+    place_of[slab] = np.arange(len(slab))
+    for stack in selection.some(slab):
+        clocks = [times[:length] for times, length in zip(stack.times, stack.lengths, strict=True)]
+        padding = stack.values.shape[1] - stack.lengths[stack.clock_of]
+        counts = (stack.values.view(np.uint64) != ABSENT_BITS).sum(axis=1) - padding
+        numbers = (place_of[stack.rows], stack.clock_of, counts)
+        rows = zip(*(each.tolist() for each in numbers), stack.values, strict=True)
+        for place, clock, count, values in rows:
+            if count:
+                times = clocks[clock]
+                lines[place] = (times, values[: len(times)], count)
+    return lines
 
 
 def in_directory_order(tenants: Sequence[Owner]) -> list[Owner]:

@@ -2,8 +2,13 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
+
+# What a flush or a merge keeps at a time: the pages that the series in hand share.
+_ONCE_BYTES = 16 << 20
 
 
 class NotAtHand(Exception):
@@ -26,6 +31,9 @@ class ByteCache:
             if known is not None:
                 self._pieces.move_to_end(key)
                 return known[0]
+        once = _once.get()
+        if once is not None and once is not self:
+            return once.get((id(self), key), load)
         piece, size = load()
         with self._lock:
             if key not in self._pieces:
@@ -56,3 +64,19 @@ class ByteCache:
             keys = [key for key in self._pieces if isinstance(key, tuple) and key[0] == owner]
             for key in keys:
                 self._bytes -= self._pieces.pop(key)[1]
+
+
+_once: ContextVar[ByteCache | None] = ContextVar("once", default=None)
+
+
+@contextmanager
+def reading_once() -> Iterator[None]:
+    """What is loaded in here is kept apart, and for a short time: a merge reads whole blocks once.
+
+    In the caches it would push out what queries ask for again and again, and fill them where nobody asks.
+    """
+    token = _once.set(ByteCache(_ONCE_BYTES))
+    try:
+        yield
+    finally:
+        _once.reset(token)

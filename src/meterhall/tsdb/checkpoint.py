@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from meterhall.model.samples import ABSENT_BITS, ValueArray
 from meterhall.tsdb import filenames
 from meterhall.tsdb.disk import Disk
-from meterhall.tsdb.group import GroupView
+from meterhall.tsdb.group_view import GroupView
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.side import SideRow, Slots, read_rows

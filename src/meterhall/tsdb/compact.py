@@ -1,8 +1,8 @@
 """Merging blocks: many small ones, and those that late samples have made, into one a day.
 
-All blocks of a merged span (a day) become one once the log's mark has passed the span. A day that is one
-large block and a few late crumbs is left alone until the crumbs are worth rewriting it; many crumbs become
-one, so that back-fill leaves few files in a day that is not over, too.
+All blocks of a span of 2 hours become one once the log's mark has passed the span, then those of 8 hours,
+then those of a day. A day that is one large block and a few late crumbs is left alone until the crumbs are
+worth rewriting it; many crumbs become one, so that back-fill leaves few files in a day that is not over, too.
 
 Blocks with damage are never merged: what can still be read of them stays where it is, until retention drops
 it. The others of their day are merged as if they were not there.
@@ -26,15 +26,16 @@ _log = structlog.get_logger()
 
 # Crumbs are worth a merge from this many on, or from this share of the largest block's bytes.
 _CRUMBS = 4
-_CRUMB_SHARE = 8
+_CRUMB_SHARE = 2
 
 
 def plan(blocks: Sequence[Block], settings: StoreSettings, mark_ms: int) -> list[Block]:
     """The blocks to merge next, of the oldest span that is due; empty where none is."""
     sound = [block for block in blocks if not block.damaged]
-    for start_ms, inside in _by_span(sound, settings.merged_span_ms):
-        if start_ms + settings.merged_span_ms <= mark_ms and (due := _due(inside)):
-            return due
+    for span_ms in settings.merge_spans_ms():
+        for start_ms, inside in _by_span(sound, span_ms):
+            if start_ms + span_ms <= mark_ms and (due := _due(inside)):
+                return due
     for _, inside in _by_span(sound, settings.block_span_ms):
         if len(inside) > _CRUMBS:
             return _due(inside)

@@ -20,7 +20,8 @@ from meterhall.model.errors import LimitExceeded
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import ABSENT, ABSENT_BITS
 from meterhall.tsdb.block_set import BlockSet
-from meterhall.tsdb.group import Group, GroupView
+from meterhall.tsdb.group import Group
+from meterhall.tsdb.group_view import GroupView
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.side import Slots

@@ -22,7 +22,8 @@ from meterhall.model.labels import Labels
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.block_writer import BlockWriter, Span, in_directory_order
 from meterhall.tsdb.disk import Disk
-from meterhall.tsdb.group import Group, GroupView
+from meterhall.tsdb.group import Group
+from meterhall.tsdb.group_view import GroupView
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.head_reading import HeadSource
 from meterhall.tsdb.manifest import LogMark
@@ -34,8 +35,8 @@ from meterhall.tsdb.wal import NO_TIME, Log
 
 _log = structlog.get_logger()
 
-# A flush for the sake of late samples leaves this part of a span in the head, 15 minutes of 2 hours.
-_CLOSELY = 8
+# A flush for the sake of late samples leaves this part of a span in the head, 7.5 minutes of 30.
+_CLOSELY = 4
 
 
 @dataclass(frozen=True, slots=True)

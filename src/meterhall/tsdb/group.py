@@ -14,18 +14,18 @@ the tenant's lock. Nothing here judges a sample; `head` does.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
-from meterhall.tsdb.cache import NotAtHand
-from meterhall.tsdb.merging import Piece, clip, merge
+from meterhall.tsdb.cache import NotAtHand, reading_once
+from meterhall.tsdb.group_view import GroupView
+from meterhall.tsdb.merging import merge
 from meterhall.tsdb.newest import newest_present
 from meterhall.tsdb.pages import encode_columns
-from meterhall.tsdb.sealed import Sealed
+from meterhall.tsdb.sealed import SEALED_ROWS_MAX, Sealed
 from meterhall.tsdb.settings import StoreSettings
-from meterhall.tsdb.side import SideRow, SideRows, Slots, read_rows
+from meterhall.tsdb.side import SideRows, Slots
 from meterhall.tsdb.wal import NO_TIME
 
 _FIRST_ROWS = 8
@@ -33,64 +33,8 @@ _NEVER = 2**63 - 1
 # A row is worth a matrix row while at least one cell in eight is filled on average.
 _SPARSE = 8
 _SPARSE_FREE_CELLS = 512
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GroupView:
-    """Some slots of a group over a range of time, as they were when it was taken.
-
-    `raw` and `sides` hold only what lies in the range; `start_ms` and `end_ms` clip sealed rows.
-    """
-
-    slots: Slots
-    start_ms: int
-    end_ms: int
-    raw_times: TimestampArray
-    raw: ValueArray
-    sealed: Sequence[Sealed]
-    sides: Sequence[Sequence[SideRow]]
-
-    @property
-    def times_max(self) -> int:
-        """No series can have more samples than this."""
-        sealed = sum(len(each.times) for each in self.sealed)
-        return len(self.raw_times) + sealed + sum(map(len, self.sides))
-
-    @property
-    def times(self) -> TimestampArray:
-        """Every time at which some slot may have a sample; unordered, for planning."""
-        rows = np.concatenate([self.raw_times, *(each.times for each in self.sealed)])
-        rows = rows[(rows >= self.start_ms) & (rows <= self.end_ms)]
-        late = [time for side in self.sides for time, _ in side]
-        return np.concatenate([rows, np.array(late, np.int64)])
-
-    def narrowed(self, start_ms: int, end_ms: int) -> "GroupView":
-        """The same slots over a part of the range."""
-        first = int(np.searchsorted(self.raw_times, start_ms, "left"))
-        last = int(np.searchsorted(self.raw_times, end_ms, "right"))
-        return GroupView(
-            self.slots,
-            max(self.start_ms, start_ms),
-            min(self.end_ms, end_ms),
-            self.raw_times[first:last],
-            self.raw[first:last],
-            [each for each in self.sealed if _overlaps(each.times, start_ms, end_ms)],
-            [[row for row in side if start_ms <= row[0] <= end_ms] for side in self.sides],
-        )
-
-    def read(self, pick: Slots) -> Piece:
-        """Samples of the slots at these positions of `slots`."""
-        slots = self.slots[pick]
-        pieces = [
-            clip((each.times, each.read(slots)), self.start_ms, self.end_ms) for each in self.sealed
-        ]
-        if len(self.raw_times):
-            values = np.full((len(slots), len(self.raw_times)), ABSENT)
-            inside = np.flatnonzero(slots < self.raw.shape[1])
-            values[inside] = self.raw[:, slots[inside]].T
-            pieces.append((self.raw_times, values))
-        pieces += [read_rows(side, slots) for side in self.sides if side]
-        return merge(pieces, len(slots))
+# So many sealed pieces of a length become one.
+_FOLD = 3
 
 
 class Group:
@@ -106,6 +50,8 @@ class Group:
         self._slot_of_column = np.empty(0, np.int32)
         self._series = np.empty(0, np.int64)
         self._last = np.empty(0, np.int64)
+        # Not above any of them.
+        self._last_floor = NO_TIME
         # Blocks with samples at or after this time have been asked for the slot's newest sample.
         self._resolved = np.empty(0, np.int64)
         self._raw_times = np.empty(_FIRST_ROWS, np.int64)
@@ -156,6 +102,7 @@ class Group:
         self._slot_of_column = np.concatenate((self._slot_of_column, slots))
         self._series = np.concatenate((self._series, np.asarray(series, np.int64)))
         self._last = np.concatenate((self._last, np.full(len(series), NO_TIME)))
+        self._last_floor = NO_TIME
         self._resolved = np.concatenate((self._resolved, np.full(len(series), _NEVER)))
         return first
 
@@ -197,6 +144,12 @@ class Group:
     def last(self, slots: Slots) -> TimestampArray:
         """Newest known sample time of each slot, NO_TIME where there is none."""
         return self._last[slots]
+
+    def all_reach(self, time_ms: int) -> bool:
+        """Whether every series' newest sample is not before a time."""
+        if self._last_floor < time_ms:
+            self._last_floor = int(self._last.min(initial=_NEVER))
+        return self._last_floor >= time_ms
 
     def unresolved_slots(self, slots: Slots, time_ms: int) -> Slots:
         """Those of the slots for which `unresolved` holds, and whose newest sample is not known yet."""
@@ -252,8 +205,8 @@ class Group:
             end_ms,
             times[first:last],
             self._raw[first:last],
-            [each for each in self._sealed if _overlaps(each.times, row_start, end_ms)],
-            [side.between(start_ms, end_ms) for side in (self._flushing, self._side)],
+            [each for each in self._sealed if each.reaches(row_start, end_ms)],
+            (self._flushing.between(start_ms, end_ms), self._side.between(start_ms, end_ms)),
         )
 
     def newest(self, column: int, start_ms: int, end_ms: int) -> tuple[int, float] | None:
@@ -271,7 +224,7 @@ class Group:
             rows = int(self._raw_times[:rows].searchsorted(end_ms, "right"))
         if slot < self._raw.shape[1]:
             sample = newest_present(self._raw_times, self._raw[:, slot], row_start, rows)
-        if sample is None and self._sealed and self._sealed[-1].times[-1] >= row_start:
+        if sample is None and self._sealed and self._sealed[-1].last_ms >= row_start:
             raise NotAtHand
         after_ms = start_ms - 1 if sample is None else sample[0]
         if self._side.may_hold(after_ms, end_ms) or self._flushing.may_hold(after_ms, end_ms):
@@ -308,7 +261,7 @@ class Group:
     def learn_last(self) -> None:
         """Finds the newest sample of each slot in adopted rows; most are in the newest ones."""
         for sealed in reversed(self._sealed):
-            slots = np.flatnonzero(self._last < sealed.times[-1])
+            slots = np.flatnonzero(self._last < sealed.last_ms)
             if len(slots):
                 present = sealed.read(slots).view(np.uint64) != ABSENT_BITS
                 newest = np.where(present, sealed.times, NO_TIME).max(axis=1)
@@ -334,7 +287,7 @@ class Group:
         end_ms = self._frozen_ms
         self._flushing = SideRows()
         self._published_ms = max(self._published_ms, end_ms)
-        self._sealed = tuple(each for each in self._sealed if each.times[-1] >= end_ms)
+        self._sealed = tuple(each for each in self._sealed if each.last_ms >= end_ms)
         first = int(np.searchsorted(self._raw_times[: self._rows], end_ms, "left"))
         self._rows -= first
         self._raw_times = self._raw_times[first:].copy()
@@ -379,10 +332,10 @@ class Group:
     def _newest_row(self) -> int:
         if self._rows:
             return int(self._raw_times[self._rows - 1])
-        return int(self._sealed[-1].times[-1]) if self._sealed else NO_TIME
+        return self._sealed[-1].last_ms if self._sealed else NO_TIME
 
     def _oldest(self) -> int:
-        rows = [int(each.times[0]) for each in self._sealed[:1]]
+        rows = [each.first_ms for each in self._sealed[:1]]
         rows += self._raw_times[: min(1, self._rows)].tolist()
         oldest = max(min(rows), self._published_ms) if rows else -NO_TIME - 1
         return min([oldest, *self._side.times])
@@ -433,17 +386,26 @@ class Group:
         self._raw, self._raw_times = raw, times
 
     def _seal(self) -> None:
-        """Compresses the oldest raw rows, in pages of neighbouring columns."""
+        """Compresses the oldest raw rows, in pages of neighbouring columns.
+
+        With the pieces before it that are as long, if there are enough of them: so a fast clock leaves
+        few pieces to read, and a row is compressed a few times at most.
+        """
         count = self._settings.seal_rows
         self._widen()
-        matrix = np.ascontiguousarray(self._raw[:count, : self.width].T)
-        pages = encode_columns(matrix)
-        sealed = Sealed(self._raw_times[:count].copy(), pages, self.width)
+        piece = (self._raw_times[:count].copy(), self._raw[:count, : self.width].T)
+        sealed = self._sealed
+        while _folds(sealed[1 - _FOLD :], len(piece[0])):
+            slots = np.arange(self.width)
+            with reading_once():
+                alike = [(each.times, each.read(slots)) for each in sealed[1 - _FOLD :]]
+            piece, sealed = merge([*alike, piece], self.width), sealed[: 1 - _FOLD]
+        pages = encode_columns(np.ascontiguousarray(piece[1]))
         raw = np.full_like(self._raw, ABSENT)
         raw[: self._rows - count] = self._raw[count : self._rows]
         times = np.empty_like(self._raw_times)
         times[: self._rows - count] = self._raw_times[count : self._rows]
-        self._sealed = (*self._sealed, sealed)
+        self._sealed = (*sealed, Sealed(piece[0], pages, self.width))
         self._raw, self._raw_times, self._rows = raw, times, self._rows - count
         self._filled = self._count_filled()
 
@@ -459,5 +421,7 @@ class Group:
         return memo[1]
 
 
-def _overlaps(times: TimestampArray, start_ms: int, end_ms: int) -> bool:
-    return bool(times[-1] >= start_ms and times[0] <= end_ms)
+def _folds(before: Sequence[Sealed], rows: int) -> bool:
+    """Whether a piece of so many rows becomes one with those before it."""
+    alike = all(len(each.times) == rows for each in before)
+    return alike and len(before) == _FOLD - 1 and _FOLD * rows <= SEALED_ROWS_MAX

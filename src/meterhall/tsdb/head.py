@@ -246,6 +246,8 @@ class TenantHead:
             (self.groups[number], slots)
             for number, slots in zip(table.groups, table.slots, strict=True)
         ]
+        if all(_all_recent(group, start_ms, end_ms) for group, _ in found):
+            return table
         recent = [_recent(group, slots, start_ms, end_ms) for group, slots in found]
         if all(mask.all() for mask in recent):
             return table
@@ -457,6 +459,11 @@ def _has_room(group: Group, fresh: int) -> bool:
     """
     dead = group.columns - group.width
     return group.columns + fresh <= _COLUMN_MASK and dead <= max(_DEAD_COLUMNS, 4 * group.width)
+
+
+def _all_recent(group: Group, start_ms: int, end_ms: int) -> bool:
+    """Whether `_recent` would leave out none, told without looking at each."""
+    return group.time_min <= end_ms and group.all_reach(start_ms)
 
 
 def _recent(group: Group, slots: Slots, start_ms: int, end_ms: int) -> NDArray[np.bool_]:

@@ -12,6 +12,9 @@ from meterhall.tsdb.cache import ByteCache
 from meterhall.tsdb.pages import PAGE_COLUMNS, decode_page
 from meterhall.tsdb.side import Slots
 
+# What one bad spot of a checkpoint may cost, and what folding pieces may take at a time.
+SEALED_ROWS_MAX = 512
+
 # Dashboards ask for the same recent hours again and again. One for the process: a piece is found by a number that no
 # other rows have ever had, of whatever store or tenant.
 _decoded_lately = ByteCache(64 << 20)
@@ -30,16 +33,21 @@ class Sealed:
     width: int
     places: NDArray[np.int32] | None = None
     number: int = field(default_factory=_numbers.__next__)
+    first_ms: int = field(init=False)
+    last_ms: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        # A frozen class' own way to fill a field; every query compares them, a hundred times and more.
+        object.__setattr__(self, "first_ms", int(self.times[0]))
+        object.__setattr__(self, "last_ms", int(self.times[-1]))
+
+    def reaches(self, start_ms: int, end_ms: int) -> bool:
+        """Whether the rows may lie in a range."""
+        return self.last_ms >= start_ms and self.first_ms <= end_ms
 
     def read(self, slots: Slots) -> ValueArray:
         """Values of the slots, series by times; absent where a slot is younger than the rows."""
         places = slots
-        if self.places is None and len(slots):
-            # Most often a few neighbours are asked for, which lie in one page.
-            low, high = int(slots.min()), int(slots.max())
-            page = low // PAGE_COLUMNS
-            if high < self.width and page == high // PAGE_COLUMNS:
-                return self._decoded(page)[slots - page * PAGE_COLUMNS]
         if self.places is not None:
             known = slots < len(self.places)
             places = np.where(known, self.places[np.where(known, slots, 0)], -1)
@@ -49,6 +57,24 @@ class Sealed:
         for page in np.unique(page_of[inside]).tolist():
             where = np.flatnonzero(inside & (page_of == page))
             out[where] = self._decoded(page)[places[where] - page * PAGE_COLUMNS]
+        return out
+
+    def read_between(self, slots: Slots, lowest: int, highest: int) -> ValueArray:
+        """The same of slots from the lowest to the highest: most often neighbours, which lie in a page or two."""
+        if self.places is not None or highest >= self.width:
+            return self.read(slots)
+        page, last_page = lowest // PAGE_COLUMNS, highest // PAGE_COLUMNS
+        if lowest == highest:
+            place = lowest - page * PAGE_COLUMNS
+            return self._decoded(page)[place : place + 1]
+        if page == last_page:
+            return self._decoded(page)[slots - page * PAGE_COLUMNS]
+        out = np.empty((len(slots), len(self.times)))
+        page_of = slots // PAGE_COLUMNS
+        for each in range(page, last_page + 1):
+            where = np.flatnonzero(page_of == each)
+            if len(where):
+                out[where] = self._decoded(each)[slots[where] - each * PAGE_COLUMNS]
         return out
 
     def moved(self, kept: Slots) -> "Sealed":

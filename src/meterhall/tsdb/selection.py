@@ -4,6 +4,7 @@ A *source* is the head or a block. Series that share their clock in every source
 a row of exactly one group. Nothing is decoded before `groups` or `stacks` is iterated.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from meterhall.model.labels import Labels
 from meterhall.model.samples import SeriesGroup
 from meterhall.model.stack import SeriesStack, fits, stacked
 from meterhall.tsdb.merging import Piece, clip, drop_empty_times, is_full, merge
-from meterhall.tsdb.series_table import Positions, SeriesTable, Union, united
+from meterhall.tsdb.series_table import Positions, SeriesTable, Union, edges, united
 from meterhall.tsdb.stacking import Picks, Source, keep_newest, stack
 
 # So few are sooner read one by one.
@@ -45,8 +46,9 @@ class StoredSelection:
 
     def groups(self) -> Iterator[SeriesGroup]:
         """The samples, clock by clock."""
-        for clock in range(self._union.table.clocks):
-            group = self._group(clock)
+        bounds = self._union.table.bounds.tolist()
+        for first, end in itertools.pairwise(bounds):
+            group = self._group(np.arange(first, end))
             if len(group.times):
                 yield group
 
@@ -55,25 +57,18 @@ class StoredSelection:
 
         With `newest`, samples may be missing whose series has a later one.
         """
-        if self._union.table.clocks <= _FEW_CLOCKS:
+        table = self._union.table
+        if table.clocks <= _FEW_CLOCKS:
             yield from stacked(self.groups())
             return
-        sizes = np.diff(self._union.table.bounds).tolist()
-        waiting: list[int] = []
-        series, shortest, longest = 0, 0, 0
-        for clock, length in enumerate(self._times_max().tolist()):
-            if not length:
-                continue
-            shortest, longest = min(shortest, length), max(longest, length)
-            if waiting and not fits(series + sizes[clock], shortest, longest):
-                yield from self._stack(waiting, newest=newest)
-                waiting = []
-            if not waiting:
-                series, shortest, longest = 0, length, length
-            waiting.append(clock)
-            series += sizes[clock]
-        if waiting:
-            yield from self._stack(waiting, newest=newest)
+        yield from self._stacks(Picks.of(table.bounds, np.arange(table.clocks)), newest=newest)
+
+    def some(self, rows: Positions) -> Iterator[SeriesStack]:
+        """The samples of some series, likewise. Every page is decoded once."""
+        clock_of = self._union.table.clock_of()[rows]
+        order = np.argsort(clock_of, kind="stable")
+        clocks, sizes = np.unique(clock_of, return_counts=True)
+        yield from self._stacks(Picks(clocks, rows[order], edges(sizes)), newest=False)
 
     def clock_keys(self) -> Positions:
         """A number for each series; equal where two share their clock in every source."""
@@ -100,10 +95,25 @@ class StoredSelection:
             most += np.where(clocks >= 0, source.times_max[clocks], 0)
         return most
 
-    def _stack(self, numbers: Sequence[int], *, newest: bool) -> Iterator[SeriesStack]:
-        """One stack of whole clocks; those whose sources overlap follow on their own."""
-        bounds = self._union.table.bounds
-        picks = Picks.of(bounds, np.array(numbers, np.int64))
+    def _stacks(self, picks: Picks, *, newest: bool) -> Iterator[SeriesStack]:
+        """Stacks of clocks that are about as long; clocks without samples are left out."""
+        longest_of = self._times_max()[picks.clocks]
+        picks = picks.some(np.flatnonzero(longest_of))
+        sizes = np.diff(picks.bounds).tolist()
+        first, series, shortest, longest = 0, 0, 0, 0
+        for at, length in enumerate(longest_of[longest_of > 0].tolist()):
+            shortest, longest = min(shortest, length), max(longest, length)
+            if at > first and not fits(series + sizes[at], shortest, longest):
+                yield from self._stack(picks.some(np.arange(first, at)), newest=newest)
+                first = at
+            if at == first:
+                series, shortest, longest = 0, length, length
+            series += sizes[at]
+        if sizes:
+            yield from self._stack(picks.some(np.arange(first, len(sizes))), newest=newest)
+
+    def _stack(self, picks: Picks, *, newest: bool) -> Iterator[SeriesStack]:
+        """One stack of the picks; those whose sources overlap follow on their own."""
         readings = [
             source.reading(clocks[picks.clocks], places[picks.rows], picks)
             for source, clocks, places in self._parts()
@@ -114,15 +124,13 @@ class StoredSelection:
         if found is not None:
             yield found
         if overlapping:
-            apart = set(overlapping)
-            rest = [clock for at, clock in enumerate(numbers) if at not in apart]
-            if rest:
-                yield from self._stack(rest, newest=newest)
-            yield from stacked(self._group(numbers[at]) for at in overlapping)
+            rest = np.delete(np.arange(len(picks.clocks)), overlapping)
+            if len(rest):
+                yield from self._stack(picks.some(rest), newest=newest)
+            yield from stacked(self._group(picks.rows_of(at)) for at in overlapping)
 
-    def _group(self, clock: int) -> SeriesGroup:
-        bounds = self._union.table.bounds
-        rows = np.arange(bounds[clock], bounds[clock + 1])
+    def _group(self, rows: Positions) -> SeriesGroup:
+        """Series of one clock."""
         times, values = self.read(rows)
         full = is_full(values)
         if not full:

@@ -21,7 +21,7 @@ _NOTHING: Piece = (np.empty(0, np.int64), np.empty((0, 0)))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picks:
-    """Some whole clocks: the rows of pick n are `rows[bounds[n] : bounds[n + 1]]`."""
+    """Some clocks, and of each some series: the rows of pick n are `rows[bounds[n] : bounds[n + 1]]`."""
 
     clocks: Positions
     rows: Positions
@@ -29,10 +29,26 @@ class Picks:
 
     @classmethod
     def of(cls, bounds: Positions, clocks: Positions) -> "Picks":
-        """Picks of a table whose clock c has the rows from `bounds[c]` to `bounds[c + 1]`."""
-        first, sizes = bounds[clocks], bounds[clocks + 1] - bounds[clocks]
-        own = edges(sizes)
-        return cls(clocks, np.arange(own[-1]) + np.repeat(first - own[:-1], sizes), own)
+        """Whole clocks of a table whose clock c has the rows from `bounds[c]` to `bounds[c + 1]`."""
+        return cls(clocks, *_runs_of(bounds, clocks))
+
+    def some(self, picks: Positions) -> "Picks":
+        """Some of the picks; the same where that is all."""
+        if len(picks) == len(self.clocks):
+            return self
+        places, bounds = _runs_of(self.bounds, picks)
+        return Picks(self.clocks[picks], self.rows[places], bounds)
+
+    def rows_of(self, pick: int) -> Positions:
+        """The rows of one pick. A view."""
+        return self.rows[self.bounds[pick] : self.bounds[pick + 1]]
+
+
+def _runs_of(bounds: Positions, runs: Positions) -> tuple[Positions, Positions]:
+    """The places in some runs, run r being from `bounds[r]` to `bounds[r + 1]`, and the bounds among them."""
+    first, sizes = bounds[runs], bounds[runs + 1] - bounds[runs]
+    own = edges(sizes)
+    return np.arange(own[-1]) + np.repeat(first - own[:-1], sizes), own
 
 
 class Reading(Protocol):

@@ -18,6 +18,7 @@ from meterhall.tsdb.backlog import Backlog
 from meterhall.tsdb.block import Block
 from meterhall.tsdb.block_format import DamagedError
 from meterhall.tsdb.block_set import BlockSet
+from meterhall.tsdb.cache import reading_once
 from meterhall.tsdb.changes import ALL_TIME
 from meterhall.tsdb.checkpoint import Checkpoint
 from meterhall.tsdb.compact import merge_blocks, plan
@@ -25,6 +26,7 @@ from meterhall.tsdb.deletion import Deletion
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.flush import Flush, flush_before
 from meterhall.tsdb.head import TenantHead
+from meterhall.tsdb.memory import give_back
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.retention import Retainer, entry_of, unknown_rules
 from meterhall.tsdb.settings import StoreSettings
@@ -103,7 +105,7 @@ class Upkeep:
 
         Raises OSError or StoreUnavailable where the disk refuses.
         """
-        with self._turning:
+        with self._turning, reading_once():
             # First what gives space back, for the rest may need it.
             self._drop_departed(tenants)
             moved = self.retainer.apply(self._clock.now_ms())
@@ -126,13 +128,14 @@ class Upkeep:
 
     def flush(self, tenants: Tenants, end_ms: int) -> int:
         """Flushes everything before `end_ms` now; returns how many samples."""
-        with self._turning:
+        with self._turning, reading_once():
             return self._flush_before(tenants, end_ms)
 
     def _flush_before(self, tenants: Tenants, end_ms: int) -> int:
         """Flushes, and cuts the log to what the head still holds."""
         samples = self._flush.run(tenants.heads, end_ms, tenants.next_group())
         self._checkpoint.run(tenants.heads)
+        give_back()
         return samples
 
     def delete(
@@ -157,7 +160,7 @@ class Upkeep:
 
     def clean(self, owner: Owner) -> None:
         """Writes every block anew that holds deleted samples of the owner. Raises OSError, StoreUnavailable."""
-        with self._turning:
+        with self._turning, reading_once():
             try:
                 self._give_space_back(None, owner)
             except _Stopped:
@@ -188,7 +191,9 @@ class Upkeep:
                 self._tombstones.remove([tombstone])
 
     def _rewrite(self, blocks: Sequence[Block]) -> int | None:
-        return merge_blocks(blocks, self._blocks, self._tombstones, self._disk, self._check)
+        made = merge_blocks(blocks, self._blocks, self._tombstones, self._disk, self._check)
+        give_back()
+        return made
 
     def _flush_what_is_due(self, tenants: Tenants) -> None:
         end_ms = flush_before(tenants.heads(), self._settings)

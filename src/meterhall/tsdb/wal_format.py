@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import chain
 
 import numpy as np
 from isal import isal_zlib
@@ -236,26 +237,20 @@ def frames(data: memoryview) -> Iterator[Frame | Damage]:
 
 def encode_definition(definition: Definition) -> bytes:
     """Payload of a DEFINE record."""
-    strings: dict[str, int] = {}
     tenant = definition.tenant
-    for text in (tenant.region, tenant.project, definition.clock):
-        strings.setdefault(text, len(strings))
-    heads = [strings[text] for text in (tenant.region, tenant.project, definition.clock)]
-    pairs = [
-        strings.setdefault(text, len(strings))
-        for labels in definition.labels
-        for pair in labels
-        for text in pair
-    ]
+    heads = (tenant.region, tenant.project, definition.clock)
+    pairs = [*chain.from_iterable(chain.from_iterable(definition.labels))]
+    strings = dict.fromkeys(chain(heads, pairs))
+    number = {text: place for place, text in enumerate(strings)}.__getitem__
     texts = [text.encode() for text in strings]
     return b"".join(
         (
-            _DEFINE.pack(definition.group, *heads, len(texts)),
+            _DEFINE.pack(definition.group, *map(number, heads), len(texts)),
             np.fromiter(map(len, texts), "<u4", len(texts)).tobytes(),
             struct.pack("<I", len(definition.labels)),
             np.asarray(definition.columns, "<u4").tobytes(),
             np.fromiter(map(len, definition.labels), "<u4", len(definition.labels)).tobytes(),
-            np.asarray(pairs, "<u4").tobytes(),
+            np.fromiter(map(number, pairs), "<u4", len(pairs)).tobytes(),
             *texts,
         )
     )

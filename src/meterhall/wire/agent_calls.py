@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from meterhall.model.errors import BadInput
+from meterhall.model.limits import INTERVAL_MS_MAX, INTERVAL_MS_MIN
 
 KEY_HEADER = "X-TC-APP-KEY"
 CLOCK_HEADER = "X-Meterhall-Time-Ms"
@@ -19,8 +20,14 @@ ENROL_PATH = "/agent/v1/enrol"
 TARGETS_PATH = "/agent/v1/targets"
 REPORTS_PATH = "/agent/v1/reports"
 
+# Bounds of what a service may tell its agents; its settings are held to them.
+POLL_MS_MIN = 100
+POLL_MS_MAX = 3_600_000
+TARGETS_MAX = 1_000
+BYTES_MAX = 1 << 40
+
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
-Count = Annotated[int, Meta(ge=1, le=1 << 40)]
+Count = Annotated[int, Meta(ge=1, le=BYTES_MAX)]
 
 Message = TypeVar("Message", bound=Struct)
 
@@ -52,8 +59,8 @@ class AgentTarget(Struct, frozen=True, rename="camel"):
     job: Name
     port: Annotated[int, Meta(ge=0, le=65_535)]
     metrics_path: Annotated[str, Meta(min_length=1, max_length=4096)]
-    interval_ms: Annotated[int, Meta(ge=1_000, le=86_400_000)]
-    timeout_ms: Annotated[int, Meta(ge=1, le=86_400_000)]
+    interval_ms: Annotated[int, Meta(ge=INTERVAL_MS_MIN, le=INTERVAL_MS_MAX)]
+    timeout_ms: Annotated[int, Meta(ge=1, le=INTERVAL_MS_MAX)]
     builtin: bool = False
 
 
@@ -71,8 +78,8 @@ class AgentTargets(Struct, frozen=True, rename="camel"):
 
     revision: Name
     host_id: Name
-    poll_seconds: Annotated[float, Meta(ge=0.1, le=3_600)]
-    targets: Annotated[list[AgentTarget], Meta(max_length=1_000)]
+    poll_seconds: Annotated[float, Meta(ge=POLL_MS_MIN / 1000, le=POLL_MS_MAX / 1000)]
+    targets: Annotated[list[AgentTarget], Meta(max_length=TARGETS_MAX)]
     limits: ReportLimits
 
 

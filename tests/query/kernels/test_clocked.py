@@ -34,10 +34,10 @@ def samples(draw, values=VALUES):
     return np.array(times, np.int64), matrix, ends
 
 
-def by_machine(fused, times, matrix, ends):
+def by_machine(fused, times, matrix, ends, range_ms=RANGE_MS):
     lengths = np.array([len(times)])
     lo, hi = (
-        clocked.positions(KERNELS, times[None], lengths, each) for each in (ends - RANGE_MS, ends)
+        clocked.positions(KERNELS, times[None], lengths, each) for each in (ends - range_ms, ends)
     )
     of = Clocked(times[None].copy(), np.zeros(2, np.int64), matrix, lo, hi)
     shape = (2, len(ends))
@@ -45,18 +45,18 @@ def by_machine(fused, times, matrix, ends):
     return into if fused(KERNELS, of, into) else None
 
 
-def by_arrays(kernel, times, matrix, ends):
-    windows = aligned(times, matrix, ends, RANGE_MS)
+def by_arrays(kernel, times, matrix, ends, range_ms=RANGE_MS):
+    windows = aligned(times, matrix, ends, range_ms)
     with np.errstate(all="ignore"):
         values, present = kernel(windows)
     return np.broadcast_to(values, windows.shape), np.broadcast_to(present, windows.shape)
 
 
-def check(fused, kernel, given_samples, rtol=0.0):
-    found = by_machine(fused, *given_samples)
+def check(fused, kernel, given_samples, rtol=0.0, range_ms=RANGE_MS):
+    found = by_machine(fused, *given_samples, range_ms)
     if found is None:
         return
-    values, present = by_arrays(kernel, *given_samples)
+    values, present = by_arrays(kernel, *given_samples, range_ms)
     np.testing.assert_array_equal(found.present, present)
     np.testing.assert_allclose(found.values[present], values[present], rtol=rtol)
 
@@ -82,6 +82,38 @@ def test_extremes(greatest, given_samples):
         clocked.extremes(greatest=greatest),
         lambda windows: (kernel(windows), windows.count > 0),
         given_samples,
+    )
+
+
+@given(
+    samples(),
+    st.lists(
+        st.sampled_from([0.0, 0.3, 0.5, 0.95, 1.0, -1.0, 2.0, float("nan")]), min_size=9, max_size=9
+    ),
+)
+def test_quantiles(given_samples, at):
+    at = np.array(at)[: len(given_samples[2])]
+    check(
+        clocked.quantiles(at),
+        lambda windows: (over_time.quantile(windows, at), windows.count > 0),
+        given_samples,
+    )
+
+
+@pytest.mark.parametrize("stride", [7, 70, 700])
+def test_quantiles_of_long_windows(stride):
+    random = np.random.default_rng(stride)
+    times = np.cumsum(random.integers(1, 3, 3000))
+    matrix = random.choice([1.0, 2.5, float("nan"), -7.0, 1e9], (2, 3000)) * random.random(
+        (2, 3000)
+    )
+    ends = np.arange(0, 6000, stride)
+    at = random.random(len(ends))
+    check(
+        clocked.quantiles(at),
+        lambda windows: (over_time.quantile(windows, at), windows.count > 0),
+        (times, matrix, ends),
+        range_ms=900,
     )
 
 

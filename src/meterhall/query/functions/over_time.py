@@ -55,6 +55,7 @@ def quantile_over_time(call: Invocation) -> Value:
     frame = over_windows(
         call.range_vector(1),
         lambda windows: (over_time.quantile(windows, at), windows.count > 0),
+        clocked.quantiles(at),
     )
     # Prometheus looks at the quantile only where there is something to take it of.
     note_invalid_quantiles(call, at[frame.mask().any(axis=0)], 0)

@@ -11,7 +11,7 @@ import numpy as np
 
 from meterhall.compiled.loading import LOADER
 from meterhall.compiled.shapes import Clocked, Points
-from meterhall.model.samples import TimestampArray
+from meterhall.model.samples import TimestampArray, ValueArray
 from meterhall.query.kernels.windows import IndexArray
 
 # So many points take array operations some milliseconds; a service that is never asked for as many loads no kernels.
@@ -62,6 +62,17 @@ def extremes(*, greatest: bool) -> Fused:
 
     def fused(kernels: Any, of: Clocked, into: Points) -> bool:
         kernels.extremes(of, greatest, into)
+        return True
+
+    return fused
+
+
+def quantiles(at: ValueArray) -> Fused:
+    """As over_time.quantile: `at[T]` of each window."""
+    at = np.ascontiguousarray(at)
+
+    def fused(kernels: Any, of: Clocked, into: Points) -> bool:
+        kernels.quantiles(of, at, into)
         return True
 
     return fused
