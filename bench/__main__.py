@@ -21,6 +21,7 @@ from bench import (
     queries,
     report,
     scrape,
+    stalls,
     startup,
 )
 from bench.dataset import make as make_data
@@ -28,7 +29,7 @@ from bench.server import Meterhall
 from bench.system import BenchError, System
 from bench.table import Table
 
-# In the order in which they are measured: what kills its servers comes last.
+# In the order in which they are measured: what kills its servers, and what tunes this process, comes last.
 SECTIONS = (
     "pages",
     "scrape",
@@ -38,6 +39,7 @@ SECTIONS = (
     "http",
     "startup",
     "profile",
+    "stalls",
 )
 _WORK = Path(__file__).parent.parent / ".bench"
 _PAGE_HOSTS, _PAGE_HOURS = 20, 0.1
@@ -132,6 +134,9 @@ class Bench:
         (ours,) = (each for each in self._loaded() if isinstance(each, Meterhall))
         self.stop()
         return [profiles.run(ours.data / "tsdb", ours.project, asked)]
+
+    def _stalls(self) -> list[Table]:
+        return [stalls.run(self._work)]
 
 
 def _peers(options: argparse.Namespace) -> Path | None:

@@ -34,6 +34,7 @@ from meterhall.model.retention import ProjectRetention, Retention
 from meterhall.model.samples import Row
 from meterhall.model.target import ScrapeTarget
 from meterhall.model.tenant import Tenant
+from meterhall.tsdb.disk import Disk
 
 WIDTH = 4
 STEP_MS = 10
@@ -102,6 +103,7 @@ def open_busy(directory, clock, **changes):
     store = open_store(
         directory,
         clock,
+        Disk(),
         **{
             "block_span_ms": 500,
             "merged_span_ms": 2000,

@@ -33,7 +33,7 @@ class StandingClock:
 
 
 class Unsynced(Disk):
-    """Syncs nothing, for tests that open many stores and in which no power is cut."""
+    """Syncs nothing, for tests in which no power is cut."""
 
     def sync(self, handle):
         pass
@@ -53,11 +53,12 @@ def settings(**changes):
 
 
 def open_store(directory, clock=None, disk=None, awaits_rules=False, **changes):
+    """On a disk that syncs nothing, unless another is given."""
     return EmbeddedStore(
         directory,
         settings(**changes),
         clock or StandingClock(),
-        disk,
+        disk or Unsynced(),
         awaits_rules=awaits_rules,
     )
 

@@ -4,7 +4,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from tests.tsdb.stores import NOW, TENANT, Unsynced, append, dump, open_store, series
+from tests.tsdb.stores import NOW, TENANT, append, dump, open_store, series
 
 from meterhall.model.samples import STALE, Row
 from meterhall.model.tenant import Tenant
@@ -36,7 +36,7 @@ def filled(directory, tenants=(TENANT, OTHER), wide=3, steps=12):
 
 
 def read_all(directory, tenants):
-    store = open_store(directory, disk=Unsynced())
+    store = open_store(directory)
     found = {tenant: dump(store, tenant) for tenant in tenants}
     store.close()
     return found

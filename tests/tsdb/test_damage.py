@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import structlog
-from tests.tsdb.stores import NOW, TENANT, Unsynced, append, dump, open_store, series
+from tests.tsdb.stores import NOW, TENANT, append, dump, open_store, series
 
 from meterhall.model.matcher import Matcher, MatchOp
 from meterhall.model.samples import STALE, Row
@@ -154,7 +154,7 @@ def damaged(it, path, kind):
         path.write_bytes(data)
         faults = verify.verify(it.directory).faults
         before = QUARANTINED._value.get()
-        store = open_store(it.directory, disk=Unsynced(), block_span_ms=SPAN, merged_span_ms=SPAN)
+        store = open_store(it.directory, block_span_ms=SPAN, merged_span_ms=SPAN)
         found = read(store)
         assert found <= it.answers or path.name == "TOMBSTONES", at
         assert {fault.file for fault in faults} <= {path.name}, at

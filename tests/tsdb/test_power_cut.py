@@ -111,7 +111,7 @@ def test_what_was_acknowledged_survives(tmp_path):
 
 
 def test_what_a_kill_left_unsynced_is_synced_before_anybody_hears_that_it_is_there(tmp_path):
-    store = open_store(tmp_path / "live", disk=Unsynced())
+    store = open_store(tmp_path / "live")
     append(store.writer(TENANT), series("m"), (NOW, 1.0))
     store.close()
     # So far nothing is on this disk's platter: the kernel had all of it in memory.

@@ -69,12 +69,13 @@ def test_beside_appends_and_a_busy_upkeep_a_snapshot_is_whole(tmp_path):
         while not stop.is_set():
             fill(store, first=BASE + step * 1000, last=BASE + (step + 1) * 1000)
             step += 1
+            stop.wait(0.01)
 
     thread = threading.Thread(target=feed)
     thread.start()
     names = []
     try:
-        for _ in range(10):
+        for _ in range(6):
             before = dump(store)
             names.append((store.snapshot(), before, dump(store)))
     finally:

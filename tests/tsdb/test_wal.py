@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from tests.tsdb.stores import NOW, TENANT, Unsynced, append, dump, open_store, series
+from tests.tsdb.stores import NOW, TENANT, append, dump, open_store, series
 
 from meterhall.model.errors import StoreLocked, StoreUnavailable
 from meterhall.model.samples import rows_of
@@ -102,11 +102,11 @@ def test_a_cut_log_keeps_all_before_the_cut(tmp_path):
         kept = frame_of(whole, size)
         complete = 0 if size < SEGMENT_HEADER_BYTES or kept is None else kept
         before = QUARANTINED._value.get()
-        store = open_store(tmp_path, disk=Unsynced())
+        store = open_store(tmp_path)
         assert samples(store) == set().union(*stored[:complete]), size
         store.close()
         assert QUARANTINED._value.get() == before
-        store = open_store(tmp_path, disk=Unsynced())
+        store = open_store(tmp_path)
         assert samples(store) == set().union(*stored[:complete]), size
         store.close()
 
