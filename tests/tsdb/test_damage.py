@@ -146,7 +146,8 @@ def damaged(it, path, kind):
     """
     whole = it.files[path]
     stride = len(whole) // (POSITIONS or len(whole))
-    for turn, at in enumerate(range(KINDS.index(kind) % stride, len(whole), stride)):
+    some = range(KINDS.index(kind) % stride, len(whole), stride)
+    for turn, at in enumerate(sorted({0, *some})):
         data = kind(whole, at)
         if data == whole:
             continue

@@ -307,3 +307,19 @@ def test_a_deletion_beside_a_busy_upkeep_and_appends(tmp_path):
         stop.set()
         thread.join()
     store.close()
+
+
+def test_what_is_appended_after_a_deletion_beside_a_checkpoint_stays(tmp_path):
+    """The checkpoint's number was free when the process died: the next one's log must not begin with it."""
+    store = opened(tmp_path)
+    append(store.writer(TENANT), series("m"), (BASE, 1.0))
+    store._wal.reserve()
+    store.delete(TENANT, [Matcher(MatchOp.EQUAL, "__name__", "m")], *FOREVER)
+    store.close()
+    for step in (1, 2):
+        store = opened(tmp_path)
+        append(store.writer(TENANT), series("m"), (BASE + step, 1.0))
+        store.close()
+    store = opened(tmp_path)
+    assert list(dump(store)[series("m")]) == [BASE + 1, BASE + 2]
+    store.close()

@@ -123,7 +123,7 @@ class _Reading:
         segment = Segment(self.number, end)
         result.segments.append(segment)
         result.records.append(_Records(self.path, segment, places))
-        if last:
+        if last and not stump:
             self._settle(end)
 
     def _walk(self, data: memoryview, places: list[tuple[int, int, int]], *, open_end: bool) -> int:

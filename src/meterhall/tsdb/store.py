@@ -212,7 +212,7 @@ class EmbeddedStore:
             self._settings,
             self._disk,
             replayed.segments,
-            self._blocks.mark.segment,
+            max(self._blocks.mark.segment, self._tombstones.segment),
         )
         newest_ms = max(self._blocks.newest_ms(), newest_of(self._tenants.heads()))
         clock = TrustedClock(self._clock, newest_ms, self._settings)

@@ -183,6 +183,11 @@ class Tombstones:
         """Deletions whose samples may still be in a block or in the log, oldest first."""
         return self._contents.tombstones
 
+    @property
+    def segment(self) -> int:
+        """No pending deletion means a log segment from here on."""
+        return max((each.segment for each in self.pending), default=0)
+
     def of(self, owner: Owner) -> Erasure:
         """What is hidden of the owner."""
         return self._by_owner.get(owner) or self._by_owner[EVERYBODY]

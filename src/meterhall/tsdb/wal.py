@@ -83,8 +83,8 @@ class Log:
     ) -> None:
         """Continues after `segments`, which replay has read, in a segment of its own.
 
-        Its number is at least `number_min`, the manifest's mark: where all segments are gone, a new one
-        must not be taken for one whose samples are in blocks.
+        Its number is at least `number_min`, that of the manifest's mark and of deletions: where segments are gone, or
+        never got a file, a new one must not be taken for one whose samples are in blocks or were deleted.
         """
         self._directory = directory / filenames.WAL_DIRECTORY
         self._settings = settings
