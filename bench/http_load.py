@@ -23,6 +23,7 @@ from meterhall.app.clock import SystemClock
 
 CONNECTIONS = (1, 8)
 SECONDS = 5
+_KNOWN_SECONDS_MAX = 15.0
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,7 @@ def run(systems: list[System], work: Path) -> Table:
     for connections in CONNECTIONS:
         rates: list[Rate] = []
         for system in systems:
-            if not system.instant(query):
-                raise BenchError(f"{system.name} does not know {query}")
+            _wait_until_known(system, query)
             path = f"{system.prefix}/api/v1/query?{urlencode({'query': query})}"
             with only(system, systems):
                 _generate(system, path, connections, 1)
@@ -67,6 +67,15 @@ def _push_recent(system: System, file: Path) -> None:
     sent = send(file, HOST, system.port, system.write_path, system.headers)
     if sent.refused:
         raise BenchError(f"{system.name} refused a push: {sent.refused}")
+
+
+def _wait_until_known(system: System, query: str) -> None:
+    """VictoriaMetrics shows samples after some seconds in which it runs."""
+    deadline = time.monotonic() + _KNOWN_SECONDS_MAX
+    while not system.instant(query):
+        if time.monotonic() > deadline:
+            raise BenchError(f"{system.name} does not know {query}")
+        time.sleep(0.1)
 
 
 def _generate(system: System, path: str, connections: int, seconds: int) -> Rate:

@@ -200,6 +200,8 @@ class VictoriaMetrics(System):
             f"-retentionPeriod={_FOREVER}",
             f"-promscrape.config={self.work / 'scrape.yml'}",
             "-loggerLevel=ERROR",
+            # It ends connections after two minutes, in the middle of the data set on a slow machine.
+            "-http.connTimeout=1h",
             # Its defaults are below what r05 asks for.
             "-search.maxSeries=100000",
             "-search.maxUniqueTimeseries=1000000",
