@@ -29,7 +29,7 @@ from bench.server import Meterhall
 from bench.system import BenchError, System
 from bench.table import Table
 
-# In the order in which they are measured: what kills its servers, and what tunes this process, comes last.
+# In the order in which they are measured: what kills its servers comes last.
 SECTIONS = (
     "pages",
     "scrape",
