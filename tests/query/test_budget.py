@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 from tests.query.memory import MonotonicClock
-from tests.query.ways import MACHINE, evaluated_by
+from tests.query.ways import ARRAYS, MACHINE, evaluated_by
 
 from meterhall.model.errors import Overloaded, QueryCanceled, QueryError, QueryTimeout
 from meterhall.promql.parser import parse_expr
@@ -197,13 +197,22 @@ def test_one_tile_of_long_windows_is_checked_on_the_way(query):
         clock = CountedClock()
         expr = parse_expr(text, frozenset({"promql-experimental-functions"}))
         account = Budget(QueryLimits(), clock, 60)
-        ENGINE.range(reader(64), expr, text, HOUR_MS, HOUR_MS + 550_000, 1_000, account)
+        with evaluated_by(ARRAYS):
+            ENGINE.range(reader(64), expr, text, HOUR_MS, HOUR_MS + 550_000, 1_000, account)
         return clock.readings
 
     assert readings(query) >= readings("count_over_time(x[1h])") + 5
 
 
-@pytest.mark.parametrize("query", ["rate(x[1h])", "max_over_time(x[1h])", "sum_over_time(x[1h])"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "rate(x[1h])",
+        "max_over_time(x[1h])",
+        "sum_over_time(x[1h])",
+        "quantile_over_time(0.5, x[1h])",
+    ],
+)
 def test_machine_code_is_left_on_the_way(query):
     """A call of a kernel can't be stopped, so that it gets only so many series."""
 

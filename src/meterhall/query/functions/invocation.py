@@ -141,8 +141,13 @@ Function = Callable[[Invocation], Value]
 Windowed = Callable[[Windows], tuple[ValueArray | IndexArray, BoolArray]]
 
 
-def over_windows(vector: RangeVector, kernel: Windowed, fused: Fused | None = None) -> Frame:
-    """`kernel` over all windows, under the vector's own labels; `fused` does the same by machine code."""
+def over_windows(
+    vector: RangeVector, kernel: Windowed, fused: Fused | None = None, *, visit_cost: int = 1
+) -> Frame:
+    """`kernel` over all windows, under the vector's own labels; `fused` does the same by machine code.
+
+    `visit_cost` is what that takes for each sample of each window, in some nanoseconds.
+    """
     shape = (len(vector.labels), len(vector.ends))
     values = np.empty(shape)
     present = np.zeros(shape, np.bool_)
@@ -151,7 +156,8 @@ def over_windows(vector: RangeVector, kernel: Windowed, fused: Fused | None = No
     def evaluate(stack: SeriesStack) -> None:
         left: Iterable[SeriesStack] = (stack,)
         if kernels is not None and fused is not None:
-            left = _by_machine(kernels, fused, vector, stack, Points(values, present))
+            points = Points(values, present)
+            left = _by_machine(kernels, fused, vector, stack, points, _VISITS // visit_cost)
         for some in left:
             for tile in vector.tiles_of(some):
                 values[tile.rows], present[tile.rows] = kernel(tile.windows)
@@ -165,9 +171,14 @@ _VISITS = 1 << 24
 
 
 def _by_machine(
-    kernels: Any, fused: Fused, vector: RangeVector, stack: SeriesStack, points: Points
+    kernels: Any,
+    fused: Fused,
+    vector: RangeVector,
+    stack: SeriesStack,
+    points: Points,
+    visits_max: int,
 ) -> Iterator[SeriesStack]:
-    """Fills the points of series without holes; what is left to do otherwise."""
+    """Fills the points of series without holes, some visits at a time; what is left to do otherwise."""
     whole, holed = stack.split()
     if holed is not None:
         yield holed
@@ -175,7 +186,7 @@ def _by_machine(
         return
     of = clocked(kernels, whole, vector.reach, vector.span_ms)
     visits = len(vector.ends) * max(1, int((of.hi - of.lo).max(initial=0)))
-    span = max(1, _VISITS // visits)
+    span = max(1, visits_max // visits)
     for begin in range(0, len(whole.rows), span):
         vector.budget.check()
         rows = slice(begin, begin + span)
