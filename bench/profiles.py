@@ -37,9 +37,11 @@ def run(store: Path, project: str, asked: list[Query]) -> Table:
         taken = {query.id: _seconds(opened, project, query) for query in evaluated}
         slowest = sorted(evaluated, key=lambda query: -taken[query.id])[:_SLOWEST]
         rows = [
-            [query.id, query.title, query.step, figure(taken[query.id] * 1000), places]
+            [
+                *(query.id, query.title, query.step, figure(taken[query.id] * 1000)),
+                _places(opened, project, query),
+            ]
             for query in slowest
-            for places in [_places(opened, project, query)]
         ]
     finally:
         opened.close()

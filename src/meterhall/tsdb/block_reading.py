@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from meterhall.model.samples import ABSENT, TimestampArray, ValueArray
 from meterhall.tsdb.merging import runs
-from meterhall.tsdb.series_table import Positions, SeriesTable, edges
+from meterhall.tsdb.series_table import Positions, SeriesTable, edges, spread
 from meterhall.tsdb.stacking import Picks
 
 BoolArray = NDArray[np.bool_]
@@ -191,12 +191,6 @@ class BlockReading:
     def drop(self, clock: int) -> None:
         """Leaves a clock's pages alone."""
         self.counts[clock] = 0
-
-
-def spread(begin: Positions, sizes: Positions) -> Positions:
-    """The numbers of several runs, one after the other: `sizes[n]` of them from `begin[n]` on."""
-    ends = np.cumsum(sizes)
-    return np.arange(int(ends[-1])) + np.repeat(begin - ends + sizes, sizes)
 
 
 def _blank(out: ValueArray, rows: Positions, cut: Positions) -> None:

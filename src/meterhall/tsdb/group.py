@@ -395,10 +395,10 @@ class Group:
         self._widen()
         piece = (self._raw_times[:count].copy(), self._raw[:count, : self.width].T)
         sealed = self._sealed
-        while _folds(sealed[1 - _FOLD :], len(piece[0])):
+        while _folds(before := sealed[1 - _FOLD :], len(piece[0])):
             slots = np.arange(self.width)
             with reading_once():
-                alike = [(each.times, each.read(slots)) for each in sealed[1 - _FOLD :]]
+                alike = [(each.times, each.read(slots)) for each in before]
             piece, sealed = merge([*alike, piece], self.width), sealed[: 1 - _FOLD]
         pages = encode_columns(np.ascontiguousarray(piece[1]))
         raw = np.full_like(self._raw, ABSENT)

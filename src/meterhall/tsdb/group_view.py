@@ -74,9 +74,8 @@ class GroupView:
             return [(times, values, None)] if len(times) else []
         found: list[Strip] = []
         for sealed in self.sealed:
-            times, values = sealed.times, sealed.read_between(slots, lowest, highest)
-            if sealed.first_ms < self.start_ms or sealed.last_ms > self.end_ms:
-                times, values = clip((times, values), self.start_ms, self.end_ms)
+            piece = (sealed.times, sealed.read_between(slots, lowest, highest))
+            times, values = clip(piece, self.start_ms, self.end_ms)
             if len(times):
                 found.append((times, values, None))
         if len(self.raw_times):

@@ -61,7 +61,7 @@ class StoredSelection:
         if table.clocks <= _FEW_CLOCKS:
             yield from stacked(self.groups())
             return
-        yield from self._stacks(Picks.of(table.bounds, np.arange(table.clocks)), newest=newest)
+        yield from self._stacks(Picks.every(table.bounds), newest=newest)
 
     def some(self, rows: Positions) -> Iterator[SeriesStack]:
         """The samples of some series, likewise. Every page is decoded once."""
@@ -98,10 +98,11 @@ class StoredSelection:
     def _stacks(self, picks: Picks, *, newest: bool) -> Iterator[SeriesStack]:
         """Stacks of clocks that are about as long; clocks without samples are left out."""
         longest_of = self._times_max()[picks.clocks]
-        picks = picks.some(np.flatnonzero(longest_of))
+        here = np.flatnonzero(longest_of)
+        picks = picks.some(here)
         sizes = np.diff(picks.bounds).tolist()
         first, series, shortest, longest = 0, 0, 0, 0
-        for at, length in enumerate(longest_of[longest_of > 0].tolist()):
+        for at, length in enumerate(longest_of[here].tolist()):
             shortest, longest = min(shortest, length), max(longest, length)
             if at > first and not fits(series + sizes[at], shortest, longest):
                 yield from self._stack(picks.some(np.arange(first, at)), newest=newest)

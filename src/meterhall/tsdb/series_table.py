@@ -63,6 +63,12 @@ def edges(sizes: Positions) -> Positions:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
 
 
+def spread(begin: Positions, sizes: Positions) -> Positions:
+    """The numbers of several runs, one after the other: `sizes[n]` of them from `begin[n]` on."""
+    own = edges(sizes)
+    return np.arange(own[-1]) + np.repeat(begin - own[:-1], sizes)
+
+
 def united(tables: Sequence[SeriesTable]) -> Union:
     """The union; later tables give the order, because a block's pages are copied in runs and the head's rows are not."""
     if len(tables) == 1:

@@ -17,8 +17,8 @@ class StoreSettings:
     multiple of it. `head_samples_max` starts a flush of what is flushable before its time;
     `late_bytes_max` does so for late samples alone, and twice of it makes back-fill wait.
     `log_checkpoint_bytes` is how far the log grows before what the head holds is written anew.
-    `clock_doubt_s` is how long retention waits before it believes a wall clock that has jumped ahead.
     `log_pending_bytes_max` is how far appends may run ahead of the disk before they wait.
+    `clock_doubt_s` is how long retention waits before it believes a wall clock that has jumped ahead.
     """
 
     retention_ms: int = 365 * _DAY_MS
@@ -52,11 +52,10 @@ class StoreSettings:
         Each is some times as long as the next, so that a sample is written anew few times while a
         day never has many blocks.
         """
-        spans = [self.merged_span_ms]
+        shorter: list[int] = []
         span = self.block_span_ms * _MERGE_FACTOR
-        ladder: list[int] = []
         while span < self.merged_span_ms:
             if self.merged_span_ms % span == 0:
-                ladder.append(span)
+                shorter.append(span)
             span *= _MERGE_FACTOR
-        return spans + ladder[::-1]
+        return [self.merged_span_ms, *reversed(shorter)]

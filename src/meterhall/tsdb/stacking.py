@@ -14,7 +14,7 @@ import numpy as np
 from meterhall.model.samples import ABSENT_BITS, TimestampArray, ValueArray
 from meterhall.model.stack import PAD_MS, SeriesStack
 from meterhall.tsdb.merging import Piece, is_full
-from meterhall.tsdb.series_table import Positions, SeriesTable, edges
+from meterhall.tsdb.series_table import Positions, SeriesTable, edges, spread
 
 _NOTHING: Piece = (np.empty(0, np.int64), np.empty((0, 0)))
 
@@ -28,27 +28,20 @@ class Picks:
     bounds: Positions
 
     @classmethod
-    def of(cls, bounds: Positions, clocks: Positions) -> "Picks":
-        """Whole clocks of a table whose clock c has the rows from `bounds[c]` to `bounds[c + 1]`."""
-        return cls(clocks, *_runs_of(bounds, clocks))
+    def every(cls, bounds: Positions) -> "Picks":
+        """All clocks, whole, of a table whose clock c has the rows from `bounds[c]` to `bounds[c + 1]`."""
+        return cls(np.arange(len(bounds) - 1), np.arange(bounds[-1]), bounds)
 
     def some(self, picks: Positions) -> "Picks":
         """Some of the picks; the same where that is all."""
         if len(picks) == len(self.clocks):
             return self
-        places, bounds = _runs_of(self.bounds, picks)
-        return Picks(self.clocks[picks], self.rows[places], bounds)
+        first, sizes = self.bounds[picks], np.diff(self.bounds)[picks]
+        return Picks(self.clocks[picks], self.rows[spread(first, sizes)], edges(sizes))
 
     def rows_of(self, pick: int) -> Positions:
         """The rows of one pick. A view."""
         return self.rows[self.bounds[pick] : self.bounds[pick + 1]]
-
-
-def _runs_of(bounds: Positions, runs: Positions) -> tuple[Positions, Positions]:
-    """The places in some runs, run r being from `bounds[r]` to `bounds[r + 1]`, and the bounds among them."""
-    first, sizes = bounds[runs], bounds[runs + 1] - bounds[runs]
-    own = edges(sizes)
-    return np.arange(own[-1]) + np.repeat(first - own[:-1], sizes), own
 
 
 class Reading(Protocol):

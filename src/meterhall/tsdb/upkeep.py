@@ -135,7 +135,6 @@ class Upkeep:
         """Flushes, and cuts the log to what the head still holds."""
         samples = self._flush.run(tenants.heads, end_ms, tenants.next_group())
         self._checkpoint.run(tenants.heads)
-        give_back()
         return samples
 
     def delete(
@@ -203,7 +202,6 @@ class Upkeep:
         if mark_ms != NO_TIME and _late_bytes(tenants) >= self._settings.late_bytes_max:
             # Before the mark nothing but late samples is left: a back-fill must not cost every series a turn.
             self._flush.run(tenants.heads, mark_ms, tenants.next_group())
-            give_back()
         if _late_bytes(tenants) >= self._settings.late_bytes_max:
             end_ms = flush_before(tenants.heads(), self._settings, closely=True)
             self._flush_before(tenants, end_ms)
