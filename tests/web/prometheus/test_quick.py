@@ -101,6 +101,12 @@ def test_other_parameters_go_to_a_worker(served, quick_answers, parameters):
     assert not quick_answers[-1]
 
 
+def test_there_is_no_cache_to_do_without(served, quick_answers):
+    served.get("query", query="requests_total", time=END)
+    assert served.get("query", query="requests_total", time=END, nocache=1).data["result"]
+    assert quick_answers[-1]
+
+
 def test_a_bad_time_is_told_as_by_a_worker(served):
     served.get("query", query="requests_total", time=END)
     status, error_type, text = served.get("query", query="requests_total", time="soon").error

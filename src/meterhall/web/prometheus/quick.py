@@ -1,7 +1,7 @@
 """Instant queries that the event loop answers itself: plain selectors of a few series.
 
-Nothing is done before it is known to be small (docs/adr/0007). Parameters are `query` and `time` alone and take
-no more than two kilobytes. The expression has been answered by a worker before and is a selector of equalities,
+Nothing is done before it is known to be small (docs/adr/0007). Parameters are `query` and `time` alone (`nocache` has
+nothing to say here) and take no more than two kilobytes. The expression has been answered by a worker before and is a selector of equalities,
 so it is looked up here by its text and never parsed. The reader then tells newest samples from memory or says that
 it cannot without waiting, reading or searching. Whatever fails one of these goes to a worker as any other query.
 """
@@ -15,7 +15,7 @@ from meterhall.web.prometheus.call import Backend, Call
 
 _PARAMETER_BYTES_MAX = 2048
 _KNOWN_MAX = 1024
-_PARAMETERS = frozenset(("query", "time"))
+_PARAMETERS = frozenset(("query", "time", "nocache"))
 
 
 class QuickQueries:
