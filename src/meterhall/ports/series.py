@@ -9,7 +9,7 @@ from typing import Protocol
 
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
-from meterhall.model.samples import SeriesGroup
+from meterhall.model.samples import SeriesGroup, TimestampArray, ValueArray
 from meterhall.model.stack import SeriesStack
 
 # Several selectors, any of which may match: the union that `match[]` asks for.
@@ -17,6 +17,8 @@ MatcherSets = Sequence[Sequence[Matcher]]
 
 # Labels, time in milliseconds, value.
 NewestSample = tuple[Labels, int, float]
+# Labels; times, ascending, at least one; values, staleness markers among them.
+HeldSeries = tuple[Labels, TimestampArray, ValueArray]
 
 
 class Selection(Protocol):
@@ -65,6 +67,15 @@ class SeriesReader(Protocol):
         None where the reader cannot tell at once: where more than `series_max` series may pass, where
         it would have to wait, to read a file or to test a pattern. `select` has the answer then. So the event loop
         may ask.
+        """
+        ...
+
+    def at_hand(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
+    ) -> Sequence[HeldSeries] | None:
+        """All samples in the range of each series that passes and has any.
+
+        None where the reader cannot tell at once, as with `newest`, or where there are many. Arrays are read-only.
         """
         ...
 

@@ -11,7 +11,7 @@ from meterhall.model.labels import Labels, label_value
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import SeriesGroup, TimestampArray, ValueArray, is_stale
 from meterhall.model.stack import SeriesStack, stacked
-from meterhall.ports.series import MatcherSets, NewestSample
+from meterhall.ports.series import HeldSeries, MatcherSets, NewestSample
 
 Samples = tuple[TimestampArray, ValueArray]
 
@@ -68,6 +68,18 @@ class FixedReader:
         return [
             (labels, int(times[-1]), float(values[-1]))
             for labels, (times, values) in zip(selection.labels, selection.samples, strict=True)
+        ]
+
+    def at_hand(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
+    ) -> list[HeldSeries] | None:
+        """The samples, where no more than `series_max` series have any in the range."""
+        selection = self.select(matchers, start_ms, end_ms)
+        if len(selection.labels) > series_max:
+            return None
+        return [
+            (labels, *samples)
+            for labels, samples in zip(selection.labels, selection.samples, strict=True)
         ]
 
     def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:

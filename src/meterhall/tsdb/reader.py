@@ -1,11 +1,13 @@
 """One tenant's `SeriesReader`: matchers over the head and the blocks, and the union of both."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
-from meterhall.ports.series import MatcherSets, NewestSample
+from meterhall.ports.series import HeldSeries, MatcherSets, NewestSample
+from meterhall.tsdb.at_hand import joined
 from meterhall.tsdb.cache import NotAtHand
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.history import History
@@ -39,22 +41,29 @@ class TenantReader:
         Waits for no lock, reads no file and decodes nothing: it may be asked on the event loop.
         """
         start_ms, end_ms = _int64(start_ms), _int64(end_ms)
-        lock = self.head.lock
-        if not lock.acquire(blocking=False):
-            return None
         try:
-            found = self.head.newest(matchers, start_ms, end_ms, series_max)
-        except NotAtHand:
-            return None
-        finally:
-            lock.release()
-        if self.history.newest_ms() < start_ms:
-            return found
-        try:
+            with _unless_held(self.head):
+                found = self.head.newest(matchers, start_ms, end_ms, series_max)
+            if self.history.newest_ms() < start_ms:
+                return found
             past = self.history.newest(matchers, start_ms, end_ms, series_max)
         except NotAtHand:
             return None
         return _newer(found, past, series_max)
+
+    def at_hand(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
+    ) -> list[HeldSeries] | None:
+        """All samples of a few series, likewise."""
+        start_ms, end_ms = _int64(start_ms), _int64(end_ms)
+        try:
+            with _unless_held(self.head):
+                parts = self.head.at_hand(matchers, start_ms, end_ms, series_max)
+            if self.history.newest_ms() >= start_ms:
+                parts += self.history.at_hand(matchers, start_ms, end_ms, series_max)
+            return joined(parts, series_max)
+        except NotAtHand:
+            return None
 
     def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
         """Label sets of the union, sorted."""
@@ -104,6 +113,17 @@ class TenantReader:
         for index in self.history.indexes(start_ms, end_ms):
             found.update(texts(index))
         return found
+
+
+@contextmanager
+def _unless_held(head: TenantHead) -> Iterator[None]:
+    """Has the head's lock. Raises NotAtHand where another thread has it."""
+    if not head.lock.acquire(blocking=False):
+        raise NotAtHand
+    try:
+        yield
+    finally:
+        head.lock.release()
 
 
 def _newer(

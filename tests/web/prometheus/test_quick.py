@@ -8,6 +8,7 @@ from tests.web.prometheus.samples import SAMPLE_DATA, T0, a_counter
 from meterhall.model.samples import STALE
 from meterhall.query.budget import QueryLimits
 from meterhall.telemetry.metrics import QUERY_SECONDS
+from meterhall.web.prometheus import quick
 from meterhall.web.prometheus.call import PrometheusSettings
 from meterhall.web.prometheus.quick import QuickQueries
 from meterhall.web.prometheus.runner import RunnerSettings
@@ -21,8 +22,8 @@ def quick_answers(monkeypatch):
     told = []
     ask = QuickQueries.answer
 
-    def noted(self, call):
-        body = ask(self, call)
+    def noted(self, handler, call):
+        body = ask(self, handler, call)
         told.append(body is not None)
         return body
 
@@ -69,8 +70,8 @@ def filled(tmp_path_factory):
         yield server
 
 
-@pytest.mark.parametrize(("text", "quick"), EXPRESSIONS)
-def test_an_answer_is_the_same_by_either_way(filled, quick_answers, text, quick):
+@pytest.mark.parametrize(("text", "may_be_quick"), EXPRESSIONS)
+def test_an_answer_is_the_same_by_either_way(filled, quick_answers, text, may_be_quick):
     times = (T0, T0 + 0.413, T0 + 299, T0 + 300, END, END + 299.999, END + 300, T0 - 1)
     filled.get("query", query=text, time=T0)
     quick_answers.clear()
@@ -86,7 +87,58 @@ def test_an_answer_is_the_same_by_either_way(filled, quick_answers, text, quick)
             assert one == other
     with_timeout = quick_answers[1::2]
     assert not any(with_timeout)
-    assert any(quick_answers[::2]) == quick
+    assert any(quick_answers[::2]) == may_be_quick
+
+
+@pytest.fixture
+def never_resting(monkeypatch):
+    monkeypatch.setattr(quick, "_REST", 0.0)
+
+
+@pytest.mark.usefixtures("never_resting")
+@pytest.mark.parametrize(("text", "may_be_quick"), EXPRESSIONS)
+def test_so_is_an_answer_over_a_grid(filled, quick_answers, text, may_be_quick):
+    grids = [
+        (T0 - 600, END + 600, 15),
+        (T0 + 0.413, END, 7),
+        (T0, T0, 1),
+        (END + 900, END + 999, 9),
+    ]
+    filled.get("query_range", query=text, start=T0, end=END, step=15)
+    quick_answers.clear()
+    for start, end, step in grids:
+        grid = {"query": text, "start": start, "end": end, "step": step}
+        for ask in (filled.get, filled.post):
+            one, other = ask("query_range", **grid), ask("query_range", **grid, timeout="1m")
+            assert one.body == other.body
+    assert not any(quick_answers[1::2])
+    assert any(quick_answers[::2]) == may_be_quick
+
+
+@pytest.mark.usefixtures("never_resting")
+def test_many_points_go_to_a_worker(filled, quick_answers):
+    """Three series are found by this name."""
+
+    def asked(points):
+        window = {"start": T0, "end": T0 + points - 1, "step": 1}
+        found = filled.get("query_range", query="requests_total", **window).data["result"]
+        assert len(found) == 3
+        return quick_answers[-1]
+
+    asked(1)
+    assert asked(quick.AT_ONCE_POINTS_MAX // 3)
+    assert not asked(quick.AT_ONCE_POINTS_MAX // 3 + 1)
+
+
+def test_the_loop_has_a_rest_after_a_grid(served, quick_answers, monkeypatch):
+    grid = {"query": "requests_total", "start": T0, "end": END, "step": 15}
+    for _ in range(2):
+        served.get("query_range", **grid)
+    assert quick_answers[-1]
+    monkeypatch.setattr(quick, "_REST", 1e9)
+    for _ in range(2):
+        served.get("query_range", **grid)
+    assert quick_answers[-2:] == [True, False]
 
 
 @pytest.mark.parametrize(
