@@ -1,11 +1,11 @@
-"""When a store has all samples of a few series at hand; that it tells them right is checked in test_store."""
+"""When a store has all samples of a few series, or lists of labels, at hand; that it tells samples right is checked in test_store."""
 
 import pytest
 from tests.tsdb.stores import NOW, TENANT, append, dump, open_store, series
 
 from meterhall.model.matcher import Matcher, MatchOp
 from meterhall.model.samples import STALE
-from meterhall.tsdb import at_hand
+from meterhall.tsdb import at_hand, head_at_hand
 
 A, B = series("m", host="a"), series("m", host="b")
 ONLY_A = [Matcher(MatchOp.EQUAL, "__name__", "m"), Matcher(MatchOp.EQUAL, "host", "a")]
@@ -118,3 +118,39 @@ def test_of_a_block_with_a_deletion_nothing_is_told(store):
     assert held(store, BOTH)
     store.delete(TENANT, BOTH, NOW - 45_000, NOW - 45_000)
     assert held(store, BOTH) is None
+
+
+def lists(store, start_ms=START, end_ms=END):
+    reader = store.reader(TENANT)
+    names = reader.label_names_at_hand(start_ms, end_ms)
+    return names, reader.label_values_at_hand("host", start_ms, end_ms)
+
+
+NAMES, HOSTS = ["__name__", "host"], ["a", "b"]
+
+
+def test_lists_of_labels(store, monkeypatch):
+    assert lists(store) == (NAMES, HOSTS)
+    assert lists(store, end_ms=NOW - 60_001) == ([], [])
+    monkeypatch.setattr(at_hand, "_TEXTS_MAX", 1)
+    assert lists(store) == (None, None)
+
+
+def test_lists_of_head_and_blocks_together(store):
+    store.flush(NOW)
+    assert lists(store) == (None, None)
+    dump(store, matchers=BOTH)
+    assert lists(store) == (NAMES, HOSTS)
+    append(store.writer(TENANT), series("m", rack="1"), (NOW, 5.0))
+    assert lists(store) == ([*NAMES, "rack"], HOSTS)
+    # Of a block that a deletion touches, only looking through it tells what is left.
+    store.delete(TENANT, BOTH, NOW - 45_000, NOW - 45_000)
+    assert lists(store) == (None, None)
+
+
+def test_many_groups_are_not_looked_through(store, monkeypatch):
+    append(store.writer(TENANT), series("m", host="c"), (NOW, 5.0), clock="another")
+    monkeypatch.setattr(head_at_hand, "_GROUPS_MAX", 2)
+    assert lists(store) == (NAMES, [*HOSTS, "c"])
+    monkeypatch.setattr(head_at_hand, "_GROUPS_MAX", 1)
+    assert lists(store) == (None, None)

@@ -90,3 +90,11 @@ class SeriesReader(Protocol):
     def label_values(self, name: str, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
         """Sorted values of one label; of all series where `sets` is empty."""
         ...
+
+    def label_names_at_hand(self, start_ms: int, end_ms: int) -> list[str] | None:
+        """Sorted label names of all series, or None where the reader cannot tell at once, as with `newest`."""
+        ...
+
+    def label_values_at_hand(self, name: str, start_ms: int, end_ms: int) -> list[str] | None:
+        """Likewise sorted values of one label."""
+        ...

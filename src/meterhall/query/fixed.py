@@ -102,6 +102,14 @@ class FixedReader:
         found = self.series(sets, start_ms, end_ms)
         return sorted({label_value(labels, name) for labels in found} - {""})
 
+    def label_names_at_hand(self, start_ms: int, end_ms: int) -> list[str] | None:
+        """All of them always are."""
+        return self.label_names((), start_ms, end_ms)
+
+    def label_values_at_hand(self, name: str, start_ms: int, end_ms: int) -> list[str] | None:
+        """Likewise."""
+        return self.label_values(name, (), start_ms, end_ms)
+
 
 def _passes(labels: Labels, matchers: Sequence[Matcher]) -> bool:
     return all(matcher.matches(label_value(labels, matcher.name)) for matcher in matchers)

@@ -3,7 +3,7 @@
 What takes more than some microseconds raises NotAtHand: it may be asked for on the event loop.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +17,8 @@ Samples = tuple[TimestampArray, ValueArray]
 
 # A day at an interval of 15 s is less than half of it.
 _SAMPLES_MAX = 16_384
+# Label names, or values of a label.
+_TEXTS_MAX = 1024
 
 
 def between(times: TimestampArray, values: ValueArray, start_ms: int, end_ms: int) -> Samples:
@@ -44,6 +46,13 @@ def joined(parts: Iterable[tuple[Labels, Samples]], series_max: int) -> list[Hel
     if room < 0 or len(found) > series_max:
         raise NotAtHand
     return [(labels, *_one_after_another(pieces)) for labels, pieces in found.items()]
+
+
+def few_texts(texts: Collection[str]) -> Collection[str]:
+    """The very same. Raises NotAtHand where putting them in order would take long."""
+    if len(texts) > _TEXTS_MAX:
+        raise NotAtHand
+    return texts
 
 
 def _present(samples: Samples) -> Samples:

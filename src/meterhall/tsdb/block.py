@@ -250,7 +250,7 @@ class TenantBlock:
         """All series."""
         return BitMap(range(len(self.index.widths)))
 
-    def names(self) -> Iterable[str]:
+    def names(self) -> Collection[str]:
         """Label names."""
         return self._values
 

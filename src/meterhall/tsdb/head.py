@@ -35,8 +35,6 @@ from meterhall.model.samples import (
     Row,
     ValueArray,
 )
-from meterhall.ports.series import NewestSample
-from meterhall.tsdb.at_hand import Samples
 from meterhall.tsdb.cache import ByteCache, NotAtHand
 from meterhall.tsdb.changes import Changes
 from meterhall.tsdb.group import Group
@@ -279,28 +277,7 @@ class TenantHead:
             [slots for _, slots in groups],
         )
 
-    def newest(
-        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
-    ) -> list[NewestSample]:
-        """The newest sample in the range of each series that passes. Raises NotAtHand."""
-        found: list[NewestSample] = []
-        for labels, group, column in self._few(matchers, series_max):
-            sample = group.newest(column, start_ms, end_ms)
-            if sample is not None:
-                found.append((labels, *sample))
-        return found
-
-    def at_hand(
-        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
-    ) -> list[tuple[Labels, Samples]]:
-        """All samples in the range of each series that passes, in parts. Raises NotAtHand."""
-        return [
-            (labels, samples)
-            for labels, group, column in self._few(matchers, series_max)
-            for samples in group.at_hand(column, start_ms, end_ms)
-        ]
-
-    def _few(
+    def few(
         self, matchers: Sequence[Matcher], series_max: int
     ) -> Iterator[tuple[Labels, Group, int]]:
         """The series that pass, each with its group and its column there. Raises NotAtHand."""

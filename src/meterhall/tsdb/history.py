@@ -100,7 +100,7 @@ class History:
     ) -> list[NewestSample]:
         """Newest samples block by block: a series may be there several times. Raises NotAtHand."""
         found: list[NewestSample] = []
-        for here in self._at_hand(start_ms, end_ms):
+        for here in self.indexes_at_hand(start_ms, end_ms):
             found += here.newest(matchers, start_ms, end_ms, series_max)
         return found
 
@@ -109,7 +109,7 @@ class History:
     ) -> list[tuple[Labels, Samples]]:
         """All samples in the range of each series that passes, block by block. Raises NotAtHand."""
         found: list[tuple[Labels, Samples]] = []
-        for here in self._at_hand(start_ms, end_ms):
+        for here in self.indexes_at_hand(start_ms, end_ms):
             found += here.at_hand(matchers, start_ms, end_ms, series_max)
         return found
 
@@ -129,8 +129,8 @@ class History:
             else:
                 yield here
 
-    def _at_hand(self, start_ms: int, end_ms: int) -> Iterator[TenantBlock]:
-        """The tenant's part of each block in the range.
+    def indexes_at_hand(self, start_ms: int, end_ms: int) -> Iterator[TenantBlock]:
+        """The same where they are few and in memory.
 
         Raises NotAtHand, also where something of a block is hidden.
         """

@@ -1,13 +1,14 @@
 """One tenant's `SeriesReader`: matchers over the head and the blocks, and the union of both."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
 from meterhall.ports.series import HeldSeries, MatcherSets, NewestSample
-from meterhall.tsdb.at_hand import joined
+from meterhall.tsdb import head_at_hand
+from meterhall.tsdb.at_hand import few_texts, joined
 from meterhall.tsdb.cache import NotAtHand
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.history import History
@@ -43,7 +44,7 @@ class TenantReader:
         start_ms, end_ms = _int64(start_ms), _int64(end_ms)
         try:
             with _unless_held(self.head):
-                found = self.head.newest(matchers, start_ms, end_ms, series_max)
+                found = head_at_hand.newest(self.head, matchers, start_ms, end_ms, series_max)
             if self.history.newest_ms() < start_ms:
                 return found
             past = self.history.newest(matchers, start_ms, end_ms, series_max)
@@ -58,7 +59,7 @@ class TenantReader:
         start_ms, end_ms = _int64(start_ms), _int64(end_ms)
         try:
             with _unless_held(self.head):
-                parts = self.head.at_hand(matchers, start_ms, end_ms, series_max)
+                parts = head_at_hand.samples(self.head, matchers, start_ms, end_ms, series_max)
             if self.history.newest_ms() >= start_ms:
                 parts += self.history.at_hand(matchers, start_ms, end_ms, series_max)
             return joined(parts, series_max)
@@ -87,6 +88,14 @@ class TenantReader:
             return sorted(found)
         return sorted(self._union(start_ms, end_ms, lambda index: index.values(name)))
 
+    def label_names_at_hand(self, start_ms: int, end_ms: int) -> list[str] | None:
+        """The same of all series where memory alone can tell, as `newest` does."""
+        return self._union_at_hand(start_ms, end_ms, lambda index: index.names())
+
+    def label_values_at_hand(self, name: str, start_ms: int, end_ms: int) -> list[str] | None:
+        """Likewise."""
+        return self._union_at_hand(start_ms, end_ms, lambda index: index.values(name))
+
     def _found(self, sets: MatcherSets, start_ms: int, end_ms: int) -> set[Labels]:
         return {
             labels
@@ -113,6 +122,22 @@ class TenantReader:
         for index in self.history.indexes(start_ms, end_ms):
             found.update(texts(index))
         return found
+
+    def _union_at_hand(
+        self, start_ms: int, end_ms: int, texts: Callable[[Postings], Collection[str]]
+    ) -> list[str] | None:
+        """The same, sorted; None where they are many or not all in memory."""
+        start_ms, end_ms = _int64(start_ms), _int64(end_ms)
+        found: set[str] = set()
+        try:
+            with _unless_held(self.head):
+                if head_at_hand.overlaps(self.head, start_ms, end_ms):
+                    found.update(few_texts(texts(self.head.index)))
+            for index in self.history.indexes_at_hand(start_ms, end_ms):
+                found.update(few_texts(texts(index)))
+            return sorted(few_texts(found))
+        except NotAtHand:
+            return None
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from tests.web.prometheus.samples import SAMPLE_DATA, T0, a_counter
 from meterhall.model.samples import STALE
 from meterhall.query.budget import QueryLimits
 from meterhall.telemetry.metrics import QUERY_SECONDS
+from meterhall.tsdb import at_hand
 from meterhall.web.prometheus import quick
 from meterhall.web.prometheus.call import PrometheusSettings
 from meterhall.web.prometheus.quick import QuickQueries
@@ -139,6 +140,52 @@ def test_the_loop_has_a_rest_after_a_grid(served, quick_answers, monkeypatch):
     for _ in range(2):
         served.get("query_range", **grid)
     assert quick_answers[-2:] == [True, False]
+
+
+LISTS = [
+    "labels",
+    "label/job/values",
+    "label/__name__/values",
+    "label/nobody/values",
+    "label/U__instance/values",
+]
+
+
+@pytest.mark.usefixtures("never_resting")
+@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.parametrize(
+    "window", [{}, {"start": T0, "end": END}, {"start": END + 9999}, {"end": ""}]
+)
+def test_lists_are_the_same_by_either_way(filled, quick_answers, path, window):
+    one, other = filled.get(path, **window), filled.get(path, **window, limit=0)
+    assert one.status == 200
+    assert one.body == other.body
+    assert quick_answers == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters"),
+    [("labels", {"match[]": "late"}), ("label/job/values", {"limit": 1}), ("labels", {"x": "y"})],
+)
+def test_other_lists_go_to_a_worker(filled, quick_answers, path, parameters):
+    assert filled.get(path, **parameters).status == 200
+    assert quick_answers == [False]
+
+
+def test_long_lists_go_to_a_worker(filled, quick_answers, monkeypatch):
+    known = len(filled.get("label/__name__/values").data)
+    monkeypatch.setattr(at_hand, "_TEXTS_MAX", known - 1)
+    assert len(filled.get("label/__name__/values", end=END + 1e6).data) == known
+    assert quick_answers == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters"), [("label/U___fffd_/values", {}), ("labels", {"start": "soon"})]
+)
+def test_a_bad_list_is_told_as_by_a_worker(filled, path, parameters):
+    one, other = filled.get(path, **parameters), filled.get(path, **parameters, limit=0)
+    assert one.status == 400
+    assert one.body == other.body
 
 
 @pytest.mark.parametrize(

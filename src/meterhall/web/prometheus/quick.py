@@ -1,25 +1,28 @@
-"""Queries that the event loop answers itself: plain selectors of a few series, at one time or over a grid.
+"""What the event loop answers itself: plain selectors of a few series, at one time or over a grid; lists of labels.
 
 Nothing is done before it is known to be small (docs/adr/0007). Parameters are the expression and its times alone (`nocache`
 has nothing to say here) and take no more than two kilobytes. The expression has been answered by a worker before and is
 a selector of equalities, so it is looked up here by its text and never parsed. The reader then tells samples from
 memory or says that it cannot without waiting, reading or searching. Whatever fails one of these goes to a worker as
-any other query. So does what comes too soon after an answer over a grid, which may take the loop some tenths of a millisecond.
+any other query. So does what comes too soon after an answer over a grid or a list, which may take the loop some tenths of a
+millisecond.
 """
 
 from collections.abc import Callable
 
+from meterhall.ports.series import SeriesReader
 from meterhall.promql.nodes import VectorSelector
 from meterhall.query.engine import AT_ONCE_POINTS_MAX, AT_ONCE_SERIES_MAX, quick_selector
 from meterhall.telemetry.metrics import QUERY_SECONDS
-from meterhall.web.encode import Notes, encode_query, estimate_bytes
-from meterhall.web.prometheus import params, queries
+from meterhall.web.encode import Notes, encode_data, encode_query, estimate_bytes
+from meterhall.web.prometheus import params, queries, series
 from meterhall.web.prometheus.call import Backend, Call, Handler
 
 _PARAMETER_BYTES_MAX = 2048
 _KNOWN_MAX = 1024
 _INSTANT = frozenset(("query", "time", "nocache"))
 _RANGE = frozenset(("query", "start", "end", "step", "nocache"))
+_LABELS = frozenset(("start", "end", "nocache"))
 # For so much of an answer's time the loop is left to others after it.
 _REST = 0.5
 
@@ -41,11 +44,13 @@ class QuickQueries:
         self._ways: dict[Handler, Callable[[Call], bytes | None]] = {
             queries.query: self._instant,
             queries.query_range: self._over_range,
+            series.labels: self._label_names,
+            series.label_values: self._label_values,
         }
 
     def learn(self, handler: Handler, call: Call) -> None:
         """Remembers the expression of a query that was answered, where it may be quick. For workers."""
-        if handler not in self._ways or not self._allowed:
+        if handler not in (queries.query, queries.query_range) or not self._allowed:
             return
         text = call.form.first("query")
         if text in self._known or len(text) > _PARAMETER_BYTES_MAX:
@@ -59,7 +64,8 @@ class QuickQueries:
     def answer(self, handler: Handler, call: Call) -> bytes | None:
         """The body of what a handler would answer, or None where a worker must find it. Raises BadInput."""
         way = self._ways.get(handler)
-        return None if way is None else way(call)
+        size = len(call.query_string) + len(call.body) + len(call.label_name)
+        return None if way is None or size > _PARAMETER_BYTES_MAX else way(call)
 
     def _instant(self, call: Call) -> bytes | None:
         selector = self._selector(call, _INSTANT)
@@ -86,13 +92,38 @@ class QuickQueries:
             return None
         QUERY_SECONDS.observe(backend.clock.monotonic() - begun)
         body = b"".join(encode_query(value, Notes()))
-        ended = backend.clock.monotonic()
-        self._rested_at = ended + _REST * (ended - begun)
+        self._rest_since(begun)
         return body
+
+    def _label_names(self, call: Call) -> bytes | None:
+        return self._list(call, lambda reader, within: reader.label_names_at_hand(*within))
+
+    def _label_values(self, call: Call) -> bytes | None:
+        name = series.label_of(call)
+        return self._list(call, lambda reader, within: reader.label_values_at_hand(name, *within))
+
+    def _list(
+        self, call: Call, texts: Callable[[SeriesReader, tuple[int, int]], list[str] | None]
+    ) -> bytes | None:
+        """The body of a list of all labels' names or of one's values."""
+        begun = self._backend.clock.monotonic()
+        if begun < self._rested_at or not call.form.names <= _LABELS:
+            return None
+        found = texts(self._backend.store.reader(call.tenant), series.range_of(call))
+        if found is None:
+            return None
+        body = encode_data(found)
+        self._rest_since(begun)
+        return body
+
+    def _rest_since(self, begun: float) -> None:
+        """Leaves the loop to others for a while, after what was begun then."""
+        ended = self._backend.clock.monotonic()
+        self._rested_at = ended + _REST * (ended - begun)
 
     def _selector(self, call: Call, parameters: frozenset[str]) -> VectorSelector | None:
         """The selector that is asked for, where it is known and nothing but these parameters is given."""
-        if not self._known or len(call.query_string) + len(call.body) > _PARAMETER_BYTES_MAX:
+        if not self._known:
             return None
         selector = self._known.get(call.form.first("query"))
         return selector if call.form.names <= parameters else None
