@@ -21,12 +21,14 @@ class Matcher:
     Raises BadInput where the value is not a RE2 pattern.
     """
 
-    __slots__ = ("name", "op", "regex", "value")
+    __slots__ = ("_hash", "name", "op", "regex", "value")
 
     def __init__(self, op: MatchOp, name: str, value: str) -> None:
         self.op = op
         self.name = name
         self.value = value
+        # Whole selectors are keys of caches.
+        self._hash = hash(self._key())
         self.regex = Regex(value) if op in (MatchOp.REGEX, MatchOp.NOT_REGEX) else None
 
     def matches(self, text: str) -> bool:
@@ -39,7 +41,7 @@ class Matcher:
         return isinstance(other, Matcher) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash(self._key())
+        return self._hash
 
     def __repr__(self) -> str:
         return f"{self.name}{self.op}{quote(self.value)}"

@@ -39,7 +39,8 @@ class Steps:
 
     def times(self) -> TimestampArray:
         """All evaluation times, int64[count]."""
-        return self.start_ms + self.step_ms * np.arange(self.count, dtype=np.int64)
+        end_ms = self.start_ms + self.count * self.step_ms
+        return np.arange(self.start_ms, end_ms, self.step_ms, dtype=np.int64)
 
     def seconds(self) -> ValueArray:
         """All evaluation times as time() gives them."""

@@ -86,7 +86,8 @@ def reference_times(
     elif node.at_edge is AtEdge.END:
         at_ms = edges.end_ms
     if at_ms is None:
-        return steps.times() - node.offset_ms
+        times = steps.times()
+        return times - node.offset_ms if node.offset_ms else times
     return np.full(steps.count, at_ms - node.offset_ms, np.int64)
 
 

@@ -22,7 +22,7 @@ _TEXTS_MAX = 1024
 
 
 def between(times: TimestampArray, values: ValueArray, start_ms: int, end_ms: int) -> Samples:
-    """What a range leaves of one series, both ends included. Views; cells may be absent."""
+    """What a range leaves of one series, both ends included. Views."""
     first, last = 0, len(times)
     if last and times[0] < start_ms:
         first = int(times.searchsorted(start_ms, "left"))
@@ -40,9 +40,8 @@ def joined(parts: Iterable[tuple[Labels, Samples]], series_max: int) -> list[Hel
     room = _SAMPLES_MAX
     for labels, samples in parts:
         room -= len(samples[0])
-        present = _present(samples)
-        if len(present[0]):
-            found.setdefault(labels, []).append(present)
+        if len(samples[0]):
+            found.setdefault(labels, []).append(samples)
     if room < 0 or len(found) > series_max:
         raise NotAtHand
     return [(labels, *_one_after_another(pieces)) for labels, pieces in found.items()]
@@ -55,12 +54,13 @@ def few_texts(texts: Collection[str]) -> Collection[str]:
     return texts
 
 
-def _present(samples: Samples) -> Samples:
+def present(samples: Samples) -> Samples:
+    """The same without absent cells."""
     times, values = samples
     # ABSENT is a NaN, and hardly any value is.
     if values.size and np.isnan(values).any():
-        present = ~is_absent(np.ascontiguousarray(values))
-        return times[present], values[present]
+        here = ~is_absent(np.ascontiguousarray(values))
+        return times[here], values[here]
     return samples
 
 

@@ -20,8 +20,6 @@ from pyroaring import BitMap
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import ABSENT, TimestampArray, ValueArray
-from meterhall.ports.series import NewestSample
-from meterhall.tsdb.at_hand import Samples, between
 from meterhall.tsdb.block_format import (
     FOOTER_BYTES,
     HEADER,
@@ -39,10 +37,9 @@ from meterhall.tsdb.block_format import (
     encode_footer,
 )
 from meterhall.tsdb.block_reading import BlockReading, BlockTable, Clocks, Page
-from meterhall.tsdb.cache import ByteCache, NotAtHand
-from meterhall.tsdb.matching import match, match_few
+from meterhall.tsdb.cache import ByteCache
+from meterhall.tsdb.matching import match
 from meterhall.tsdb.merging import Piece, clip, is_full, runs
-from meterhall.tsdb.newest import newest_present
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.pages import decode_page
 from meterhall.tsdb.series_table import SeriesTable, edges, table_bytes
@@ -133,10 +130,10 @@ class Block:
         found: TenantBlock | None = self._caches.indexes.at_hand((self.number, tenant))
         return found
 
-    def page_at_hand(self, key: tuple[Owner, int]) -> ValueArray:
-        """The values of a decoded page that is in memory. Raises NotAtHand."""
+    def page_at_hand(self, key: tuple[Owner, int]) -> Page:
+        """A decoded page that is in memory. Raises NotAtHand."""
         page: Page = self._caches.pages.at_hand((self.number, *key))
-        return page.values
+        return page
 
     def selected(
         self, key: tuple[Owner, tuple[Matcher, ...]], find: Callable[[], BlockTable]
@@ -208,6 +205,20 @@ class Block:
             self._on_damage(self.path.name, offset, data, reason)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """A series: its times, its page, and where in the page its values begin."""
+
+    labels: Labels
+    times: TimestampArray
+    page: tuple[Owner, int]
+    begin: int
+
+    def values(self, page: Page) -> ValueArray:
+        """Its values in a page. A view."""
+        return page.values[self.begin : self.begin + len(self.times)]
+
+
 class TenantBlock:
     """One tenant's part of a block: its index (see `matching.Postings`) and its samples."""
 
@@ -245,6 +256,8 @@ class TenantBlock:
         # Late samples ask for the same series again and again.
         self._found: dict[Labels, int] = {}
         self._instants: TimestampArray | None = None
+        # Where series lie that were asked for at once, by their matchers.
+        self.places: dict[tuple[Matcher, ...], list[Place]] = {}
 
     def every(self) -> BitMap:
         """All series."""
@@ -401,53 +414,17 @@ class TenantBlock:
         begin = int(self._begins[number])
         return page.values[None, begin : begin + length]
 
-    def newest(
-        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
-    ) -> list[NewestSample]:
-        """The newest sample in the range of each series that passes, from what is in memory.
+    def must_unpack(self, name: str, value: str) -> bool:
+        """Whether it takes work to tell which series carry a pair."""
+        number = self._values.get(name, {}).get(value)
+        return number is not None and number not in self._postings
 
-        Raises NotAtHand where that is not enough.
-        """
-        found: list[NewestSample] = []
-        for number in self._few(matchers, series_max):
-            times = self.clocks.part(int(self.index.clocks[number]))
-            last = int(times.searchsorted(end_ms, "right"))
-            if last and times[last - 1] >= start_ms:
-                values = self._values_at_hand(number, len(times))
-                sample = newest_present(times, values, start_ms, last)
-                if sample is not None:
-                    found.append((self.labels(number), *sample))
-        return found
-
-    def at_hand(
-        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
-    ) -> list[tuple[Labels, Samples]]:
-        """All samples in the range of each series that passes; cells may be absent. Raises NotAtHand likewise."""
-        found: list[tuple[Labels, Samples]] = []
-        for number in self._few(matchers, series_max):
-            times = self.clocks.part(int(self.index.clocks[number]))
-            if times[-1] >= start_ms and times[0] <= end_ms:
-                values = self._values_at_hand(number, len(times))
-                found.append((self.labels(number), between(times, values, start_ms, end_ms)))
-        return found
-
-    def _few(self, matchers: Sequence[Matcher], series_max: int) -> Sequence[int]:
-        """The series that pass, where no postings must be unpacked to tell. Raises NotAtHand."""
-        for matcher in matchers:
-            pair = self._values.get(matcher.name, {}).get(matcher.value)
-            if pair is not None and pair not in self._postings:
-                raise NotAtHand
-        numbers = match_few(self, matchers, series_max)
-        if numbers is None:
-            raise NotAtHand
-        return numbers
-
-    def _values_at_hand(self, number: int, length: int) -> ValueArray:
-        """All values of a series, of so many times. Raises NotAtHand."""
+    def place(self, number: int) -> "Place":
+        """Where a series lies."""
         page = int(self._page_starts.searchsorted(number, "right")) - 1
-        flat = self.block.page_at_hand((self.entry.tenant, page))
+        times = self.clocks.part(int(self.index.clocks[number]))
         begin = int(self._begins[number])
-        return flat[begin : begin + length]
+        return Place(self.labels(number), times, (self.entry.tenant, page), begin)
 
     def _pages_of(self, numbers: _Numbers) -> _Numbers:
         return np.searchsorted(self._page_starts, numbers, "right") - 1

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
-from meterhall.tsdb.at_hand import Samples
+from meterhall.tsdb.at_hand import Samples, present
 from meterhall.tsdb.cache import NotAtHand, loading_nothing, reading_once
 from meterhall.tsdb.group_view import GroupView
 from meterhall.tsdb.merging import merge
@@ -235,7 +235,7 @@ class Group:
         return sample
 
     def at_hand(self, column: int, start_ms: int, end_ms: int) -> list[Samples]:
-        """A series' samples in a range, in parts; cells may be absent. Raises NotAtHand, as `newest` does."""
+        """A series' samples in a range, in parts. Raises NotAtHand, as `newest` does."""
         slot = int(self._slot_of_column[column])
         if self._last[slot] < start_ms:
             return []
@@ -250,7 +250,7 @@ class Group:
         with loading_nothing():
             strips = view.strips(slots, slot, slot)
         return [
-            (times, values[0] if taken is None else values[:, slot])
+            present((times, values[0] if taken is None else values[:, slot]))
             for times, values, taken in strips
         ]
 

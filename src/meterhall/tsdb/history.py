@@ -11,6 +11,7 @@ from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
 from meterhall.ports.series import NewestSample
+from meterhall.tsdb import block_at_hand
 from meterhall.tsdb.at_hand import Samples
 from meterhall.tsdb.block import Block, TenantBlock
 from meterhall.tsdb.block_set import BlockSet
@@ -101,7 +102,7 @@ class History:
         """Newest samples block by block: a series may be there several times. Raises NotAtHand."""
         found: list[NewestSample] = []
         for here in self.indexes_at_hand(start_ms, end_ms):
-            found += here.newest(matchers, start_ms, end_ms, series_max)
+            found += block_at_hand.newest(here, matchers, start_ms, end_ms, series_max)
         return found
 
     def at_hand(
@@ -110,7 +111,7 @@ class History:
         """All samples in the range of each series that passes, block by block. Raises NotAtHand."""
         found: list[tuple[Labels, Samples]] = []
         for here in self.indexes_at_hand(start_ms, end_ms):
-            found += here.at_hand(matchers, start_ms, end_ms, series_max)
+            found += block_at_hand.samples(here, matchers, start_ms, end_ms, series_max)
         return found
 
     def values(

@@ -94,6 +94,8 @@ class Erasure:
 
     def touches(self, block: Block) -> bool:
         """Whether anything in the block may be hidden. Looks at the footer alone."""
+        if not self.cuts and not self.tombstones:
+            return False
         footer = block.footer
         return any(before > footer.oldest_ms for before in self.cuts.values()) or any(
             block.number < each.block and block.overlaps(each.start_ms, each.end_ms)

@@ -91,8 +91,11 @@ def parse_pairs(text: bytes) -> tuple[list[tuple[str, str]], str | None]:
 
 
 def _unescaped(text: bytes) -> str:
-    text = text.replace(b"+", b" ")
-    return _text(unquote_to_bytes(text) if b"%" in text else text)
+    if b"+" in text:
+        text = text.replace(b"+", b" ")
+    if b"%" in text:
+        text = unquote_to_bytes(text)
+    return text.decode("utf-8", "replace")
 
 
 def _text(raw: bytes) -> str:
