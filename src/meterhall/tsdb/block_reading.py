@@ -20,6 +20,8 @@ BoolArray = NDArray[np.bool_]
 
 # So few clocks are sooner cut one by one.
 _FEW_CLOCKS = 8
+# A clock that ticks evenly, but for jitter and a missed tick, is no more ticks off the straight line.
+_UNEVEN = 3
 # From so many samples on, copying a series by itself costs less than an index for each sample.
 _LONG = 128
 
@@ -68,7 +70,7 @@ class Clocks:
         inside = begun & (self.times[high - 1] >= moment_ms)
         found = np.where(begun, high, low)
         if inside.any():
-            low, high = low[inside], high[inside]
+            low, high = self._nearly(low[inside], high[inside], moment_ms)
             for _ in range(int((high - low).max()).bit_length()):
                 middle = (low + high) >> 1
                 before = self.times[np.minimum(middle, high - 1)] < moment_ms
@@ -77,6 +79,20 @@ class Clocks:
                 high = np.where(before, high, middle)
             found[inside] = low
         return found - self.offsets[clocks]
+
+
+    def _nearly(
+        self, low: Positions, high: Positions, moment_ms: int
+    ) -> tuple[Positions, Positions]:
+        """Nearer bounds of the first time at or after a moment, which is between the first and the last of each clock.
+
+        Most clocks tick evenly, so that it lies about where a straight line has it.
+        """
+        first, last = self.times[low], self.times[high - 1]
+        guess = low + (moment_ms - first) * (high - 1 - low) // np.maximum(last - first, 1)
+        near, far = np.maximum(guess - _UNEVEN, low), np.minimum(guess + _UNEVEN, high - 1)
+        right = (self.times[near] < moment_ms) & (self.times[far] >= moment_ms)
+        return np.where(right, near, low), np.where(right, far + 1, high)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

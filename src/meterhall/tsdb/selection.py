@@ -100,9 +100,15 @@ class StoredSelection:
         longest_of = self._times_max()[picks.clocks]
         here = np.flatnonzero(longest_of)
         picks = picks.some(here)
+        if not len(here):
+            return
+        lengths = longest_of[here]
+        if fits(len(picks.rows), int(lengths.min()), int(lengths.max())):
+            yield from self._stack(picks, newest=newest)
+            return
         sizes = np.diff(picks.bounds).tolist()
         first, series, shortest, longest = 0, 0, 0, 0
-        for at, length in enumerate(longest_of[here].tolist()):
+        for at, length in enumerate(lengths.tolist()):
             shortest, longest = min(shortest, length), max(longest, length)
             if at > first and not fits(series + sizes[at], shortest, longest):
                 yield from self._stack(picks.some(np.arange(first, at)), newest=newest)
@@ -110,8 +116,7 @@ class StoredSelection:
             if at == first:
                 series, shortest, longest = 0, length, length
             series += sizes[at]
-        if sizes:
-            yield from self._stack(picks.some(np.arange(first, len(sizes))), newest=newest)
+        yield from self._stack(picks.some(np.arange(first, len(sizes))), newest=newest)
 
     def _stack(self, picks: Picks, *, newest: bool) -> Iterator[SeriesStack]:
         """One stack of the picks; those whose sources overlap follow on their own."""
