@@ -156,7 +156,7 @@ def _select_few(
         return None
     budget.reserve(len(series), len(ends))
     budget.read(sum(len(times) for _, times, _ in series))
-    return last_of_few(series, ends, lookback_ms)
+    return compact(last_of_few(series, ends, lookback_ms))
 
 
 def newest_of_few(
@@ -184,7 +184,7 @@ def few_at_hand(
 
 
 def last_of_few(series: Sequence[HeldSeries], ends: TimestampArray, lookback_ms: int) -> Frame:
-    """What `select_instant` finds in these samples."""
+    """What `select_instant` finds in these samples; there may be series without a point."""
     values = np.empty((len(series), len(ends)))
     present = np.empty(values.shape, np.bool_)
     for row, (_, times, samples) in enumerate(series):
@@ -197,7 +197,7 @@ def last_of_few(series: Sequence[HeldSeries], ends: TimestampArray, lookback_ms:
         if np.isnan(found).any():
             here &= ~is_stale(found)
         present[row] = here
-    return compact(Frame([labels for labels, _, _ in series], values, present))
+    return Frame([labels for labels, _, _ in series], values, present)
 
 
 def _is_marker(value: float) -> bool:

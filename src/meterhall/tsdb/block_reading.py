@@ -80,7 +80,6 @@ class Clocks:
             found[inside] = low
         return found - self.offsets[clocks]
 
-
     def _nearly(
         self, low: Positions, high: Positions, moment_ms: int
     ) -> tuple[Positions, Positions]:

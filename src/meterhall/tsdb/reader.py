@@ -1,8 +1,8 @@
 """One tenant's `SeriesReader`: matchers over the head and the blocks, and the union of both."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
@@ -15,6 +15,8 @@ from meterhall.tsdb.history import History
 from meterhall.tsdb.matching import Postings
 from meterhall.tsdb.selection import StoredSelection
 from meterhall.tsdb.stacking import Source
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,9 @@ class TenantReader:
         """
         start_ms, end_ms = _int64(start_ms), _int64(end_ms)
         try:
-            with _unless_held(self.head):
-                found = head_at_hand.newest(self.head, matchers, start_ms, end_ms, series_max)
+            found = self._recent(
+                lambda head: head_at_hand.newest(head, matchers, start_ms, end_ms, series_max)
+            )
             if self.history.newest_ms() < start_ms:
                 return found
             past = self.history.newest(matchers, start_ms, end_ms, series_max)
@@ -58,8 +61,9 @@ class TenantReader:
         """All samples of a few series, likewise."""
         start_ms, end_ms = _int64(start_ms), _int64(end_ms)
         try:
-            with _unless_held(self.head):
-                parts = head_at_hand.samples(self.head, matchers, start_ms, end_ms, series_max)
+            parts = self._recent(
+                lambda head: head_at_hand.samples(head, matchers, start_ms, end_ms, series_max)
+            )
             if self.history.newest_ms() >= start_ms:
                 parts += self.history.at_hand(matchers, start_ms, end_ms, series_max)
             return joined(parts, series_max)
@@ -123,32 +127,34 @@ class TenantReader:
             found.update(texts(index))
         return found
 
+    def _recent(self, ask: Callable[[TenantHead], T]) -> T:
+        """What the head tells. Raises NotAtHand where another thread has its lock."""
+        head = self.head
+        if not head.lock.acquire(blocking=False):
+            raise NotAtHand
+        try:
+            return ask(head)
+        finally:
+            head.lock.release()
+
     def _union_at_hand(
         self, start_ms: int, end_ms: int, texts: Callable[[Postings], Collection[str]]
     ) -> list[str] | None:
         """The same, sorted; None where they are many or not all in memory."""
         start_ms, end_ms = _int64(start_ms), _int64(end_ms)
-        found: set[str] = set()
         try:
-            with _unless_held(self.head):
-                if head_at_hand.overlaps(self.head, start_ms, end_ms):
-                    found.update(few_texts(texts(self.head.index)))
+            found = self._recent(
+                lambda head: set(
+                    few_texts(texts(head.index))
+                    if head_at_hand.overlaps(head, start_ms, end_ms)
+                    else ()
+                )
+            )
             for index in self.history.indexes_at_hand(start_ms, end_ms):
                 found.update(few_texts(texts(index)))
             return sorted(few_texts(found))
         except NotAtHand:
             return None
-
-
-@contextmanager
-def _unless_held(head: TenantHead) -> Iterator[None]:
-    """Has the head's lock. Raises NotAtHand where another thread has it."""
-    if not head.lock.acquire(blocking=False):
-        raise NotAtHand
-    try:
-        yield
-    finally:
-        head.lock.release()
 
 
 def _newer(

@@ -5,6 +5,7 @@ commas and joins it with a template of timestamps that all rows share; the inter
 block. Kernels (`compiled.points`) write a block byte by byte without the lock, in a sixth of the time.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -110,7 +111,7 @@ class CompiledPoints:
 
 
 def _joined(heads: Heads) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    ends = np.cumsum([len(head) for head in heads], dtype=np.int64)
+    ends = np.fromiter(itertools.accumulate(map(len, heads)), np.int64, len(heads))
     return np.frombuffer(b"".join(heads), np.uint8), ends
 
 

@@ -42,11 +42,10 @@ def accepts_gzip(headers: Iterable[Header]) -> bool:
     Prometheus recognises no token with a quality, and so do we; deflate, br and zstd are never used,
     because clients disagree on the first and Grafana knows not the last.
     """
-    return any(
-        b"gzip" in [token.strip() for token in value.split(b",")]
-        for name, value in headers
-        if name == b"accept-encoding"
-    )
+    for name, value in headers:
+        if name == b"accept-encoding" and b"gzip" in map(bytes.strip, value.split(b",")):
+            return True
+    return False
 
 
 def json_reply(

@@ -2,13 +2,16 @@
 
 import threading
 
+import numpy as np
 import pytest
 from tests.web.prometheus.samples import SAMPLE_DATA, T0, a_counter
 
 from meterhall.model.samples import STALE
 from meterhall.query.budget import QueryLimits
+from meterhall.query.result import GridResult
 from meterhall.telemetry.metrics import QUERY_SECONDS
 from meterhall.tsdb import at_hand
+from meterhall.web.encode import estimate_bytes
 from meterhall.web.prometheus import quick
 from meterhall.web.prometheus.call import PrometheusSettings
 from meterhall.web.prometheus.quick import QuickQueries
@@ -249,6 +252,30 @@ def test_a_budget_below_a_few_samples_holds(serve):
     server.push([a_counter("m", {"i": str(number)}) for number in range(2)])
     for _ in range(3):
         assert server.get("query", query="m", time=END).error[0] == 422
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        PrometheusSettings(answer_bytes_max=1_000),
+        PrometheusSettings(queries=RunnerSettings(limits=QueryLimits(samples_max=99))),
+        PrometheusSettings(queries=RunnerSettings(limits=QueryLimits(array_bytes_max=799))),
+    ],
+)
+def test_so_do_ceilings_of_an_answer_over_a_grid(serve, settings):
+    server = serve(settings)
+    server.push([a_counter("m", {})])
+    for _ in range(3):
+        found = server.get("query_range", query="m", start=T0, end=T0 + 99, step=1)
+        assert found.error[0] == 422
+
+
+def test_no_quick_answer_is_estimated_longer_than_what_is_allowed():
+    grid = np.zeros(
+        (quick.AT_ONCE_SERIES_MAX, quick.AT_ONCE_POINTS_MAX // quick.AT_ONCE_SERIES_MAX)
+    )
+    largest = GridResult([()] * len(grid), np.arange(grid.shape[1]), grid, None)
+    assert estimate_bytes(largest) < quick._ANSWER_BYTES_MAX
 
 
 def test_quick_answers_are_counted(served, quick_answers):

@@ -6,7 +6,7 @@ evaluation, encoding and compression run on a worker, but for queries that are k
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
@@ -169,20 +169,13 @@ class PrometheusApi:
                 self._bodies.release(call.body)
 
     async def _run(self, handler: Handler, call: Call, receive: Receive) -> Reply:
-        gzip = accepts_gzip(call.headers)
-
-        def work(ticket: Ticket[Reply]) -> Reply:
-            reply = json_reply(handler(self._backend, call.on(ticket)), gzip, ticket.check)
-            self._quick.learn(handler, call)
-            return reply
-
         outcome = "failed"
         try:
             answer = self._quick.answer(handler, call)
             if answer is None:
-                reply = await self._queries.run(call.tenant, work, receive)
+                reply = await self._queries.run(call.tenant, self._work(handler, call), receive)
             else:
-                reply = packed(200, [JSON], answer, gzip)
+                reply = packed(200, [JSON], answer, accepts_gzip(call.headers))
             outcome = "answered"
             return reply
         except asyncio.CancelledError:
@@ -191,15 +184,28 @@ class PrometheusApi:
         finally:
             _OUTCOMES[outcome].inc()
 
+    def _work(self, handler: Handler, call: Call) -> Callable[[Ticket[Reply]], Reply]:
+        """What a worker does."""
+
+        def work(ticket: Ticket[Reply]) -> Reply:
+            answer = handler(self._backend, call.on(ticket))
+            reply = json_reply(answer, accepts_gzip(call.headers), ticket.check)
+            self._quick.learn(handler, call)
+            return reply
+
+        return work
+
     def _region(self, headers: Headers) -> str:
         """The region asked for, or that of the host name that was called. Raises BadInput."""
         settings = self._backend.settings
-        asked = {
-            value.strip().decode("latin-1") for name, value in headers if name == REGION_HEADER
-        }
+        asked, host = set[str](), b""
+        for name, value in headers:
+            if name == REGION_HEADER:
+                asked.add(value.strip().decode("latin-1"))
+            elif name == b"host":
+                host = host or value
         asked.discard("")
         if not asked:
-            host = next((value for name, value in headers if name == b"host"), b"")
             return settings.region_hosts.get(_host_name(host), settings.default_region)
         region = asked.pop()
         if asked or region not in self._access.regions:

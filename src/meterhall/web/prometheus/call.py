@@ -127,7 +127,8 @@ class Call:
     def form(self) -> Form:
         """Parameters of URL and body. Raises BadInput where there are too many."""
         if self._form is None:
-            self._form = read_form(self.query_string, self.body, self.content_type)
+            content_type = self.content_type if self.body else b""
+            self._form = read_form(self.query_string, self.body, content_type)
         return self._form
 
     @property
