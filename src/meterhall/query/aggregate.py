@@ -98,6 +98,9 @@ def _totals_by_machine(kernels: Any, node: AggregateExpr, frame: Frame) -> Frame
 
 
 def _grouped(node: AggregateExpr, frame: Frame) -> tuple[Grouped, list[Labels]]:
+    if frame.labels and not node.grouping and not node.without:
+        together = np.zeros(len(frame.labels), np.int64)
+        return groupwise.grouped(frame.values, frame.present, together, 1), [()]
     grouping = Grouping(frozenset(node.grouping), node.without)
     numbers, labels = numbered(grouping.keys(frame.labels))
     return groupwise.grouped(frame.values, frame.present, numbers, len(labels)), labels

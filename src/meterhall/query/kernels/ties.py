@@ -35,13 +35,16 @@ def settle(
         ranks = place[part]
         unsettled = _unsettled(-block if greatest else block, here, ranks, np.trunc(size))
         if ordered and 1 < size[0] <= _INSERTION_MAX:
-            unsettled |= True
+            kept = block[ranks < np.trunc(size[0])]
+            # Where all are different, one NaN at most among them, there is one order.
+            unsettled |= len(np.unique(kept)) < len(kept)
         for step in np.flatnonzero(unsettled).tolist():
-            members = np.flatnonzero(here[:, step])
+            left_out = here[:, step].copy()
+            members = np.flatnonzero(left_out)
             kept = members[_heap(block[members, step].tolist(), int(size[step]), greatest=greatest)]
-            rest = np.setdiff1d(members, kept)
+            left_out[kept] = False
             ranks[kept, step] = np.arange(len(kept))
-            ranks[rest, step] = np.arange(len(kept), len(members))
+            ranks[left_out, step] = np.arange(len(kept), len(members))
 
 
 def _unsettled(key: ValueArray, here: BoolArray, ranks: IndexArray, size: ValueArray) -> BoolArray:
