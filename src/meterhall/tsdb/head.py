@@ -193,14 +193,14 @@ class TenantHead:
         return self._replay_slowly(group, row, wide, slots)
 
     def replay_sealed(self, rows: SealedRows) -> bool:
-        """The same for rows from a checkpoint, which stay sealed where nothing is in their way."""
+        """The same for rows from a checkpoint, all at once where nothing is in their way."""
         group = self.groups.get(rows.group)
         if group is None:
             return False
         living = rows.columns >= 0
         slots = np.full(len(living), -1, np.int64)
         slots[living] = group.slots(rows.columns[living])
-        if (slots[living] >= 0).all() and group.adopt(rows.times, slots, rows.pages):
+        if (slots[living] >= 0).all() and group.adopt(rows.times, slots, rows.values):
             return True
         known = [self.replay(row) for row in rows.rows()]
         return all(known)
