@@ -478,17 +478,20 @@ def _split(row: Row) -> Iterator[tuple[int, Slots, ValueArray]]:
     refs, values = row.refs, row.values
     if len(refs) == 0:
         return
-    groups = refs >> _COLUMN_BITS
-    if (groups == groups[0]).all():
-        yield int(groups[0]), refs & _COLUMN_MASK, values
+    number = int(refs[0]) >> _COLUMN_BITS
+    # What belongs to a group below is negative, and as a word without a sign beyond every column.
+    columns = refs - (number << _COLUMN_BITS)
+    if int(columns.view(np.uint64).max()) <= _COLUMN_MASK:
+        yield number, columns, values
         return
+    groups = refs >> _COLUMN_BITS
     for number in dict.fromkeys(groups.tolist()):
         here = groups == number
         yield number, refs[here] & _COLUMN_MASK, values[here]
 
 
 def _group_row(number: int, time_ms: int, columns: Slots, values: ValueArray) -> GroupRow:
-    first, count_ = int(columns[0]), len(columns)
-    if int(columns[-1]) - first == count_ - 1 and (np.diff(columns) == 1).all():
+    first, steps = int(columns[0]), len(columns) - 1
+    if int(columns[-1]) - first == steps and (columns[1:] > columns[:-1]).all():
         return GroupRow(number, time_ms, first, None, values)
     return GroupRow(number, time_ms, 0, columns.astype(np.uint32), values)
