@@ -10,7 +10,7 @@ from meterhall.model.labels import Labels, label_value
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import ABSENT, SeriesGroup, is_absent, is_stale
 from meterhall.model.stack import SeriesStack, stacked
-from meterhall.ports.series import MatcherSets
+from meterhall.ports.series import HeldSeries, MatcherSets
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class MemorySelection:
 
 
 class MemoryReader:
-    """`shared` puts all series into one group with a common clock; otherwise each is a group."""
+    """`shared` puts all series into one group with a common clock; otherwise each is a group, and a few are at hand."""
 
     def __init__(self, series: Sequence[Series], *, shared: bool = False) -> None:
         self._series = series
@@ -66,6 +66,19 @@ class MemoryReader:
     ) -> None:
         """Never tells at once, so that the evaluator takes its long way."""
         return
+
+    def at_hand(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
+    ) -> list[HeldSeries] | None:
+        """The samples of a few series that have a group each."""
+        selection = self.select(matchers, start_ms, end_ms)
+        if self._shared or len(selection.labels) > series_max:
+            return None
+        return [
+            (selection.labels[row], group.times, group.values[0])
+            for row, group in enumerate(selection.groups())
+            if len(group.times)
+        ]
 
     def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
         raise NotImplementedError

@@ -132,6 +132,7 @@ class Driver:
                 self.compare_part(tenant, held, NOW + self.base - back - 60, NOW + self.base - back)
             for end_ms in range(NOW + self.base - 200, NOW + self.base + 60, 10):
                 self.compare_newest(tenant, held, end_ms)
+                self.compare_at_hand(tenant, held, end_ms)
 
     def compare_part(self, tenant, held, start_ms, end_ms):
         """Stacks of a range, those with the newest samples alone, and label values."""
@@ -177,6 +178,29 @@ class Driver:
                 for labels, time_ms, value in found
             }
             assert told == expected
+
+    def compare_at_hand(self, tenant, held, end_ms):
+        """Likewise all samples of a range."""
+        start_ms = end_ms - 55
+        for name in ("m0", "m1"):
+            matchers = [Matcher(MatchOp.EQUAL, "__name__", name)]
+            reader = self.store.reader(tenant)
+            found = reader.at_hand(matchers, start_ms, end_ms, WIDTH * GROUPS)
+            if found is None:
+                continue
+            expected = {}
+            for labels, samples in held.items():
+                inside = {
+                    time: bits for time, bits in samples.items() if start_ms <= time <= end_ms
+                }
+                if inside and labels[0] == ("__name__", name):
+                    expected[labels] = inside
+            told = {
+                labels: dict(zip(times.tolist(), values.view("u8").tolist(), strict=True))
+                for labels, times, values in found
+            }
+            assert told == expected
+            assert all((np.diff(times) > 0).all() for _, times, _ in found)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

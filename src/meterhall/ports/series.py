@@ -9,7 +9,7 @@ from typing import Protocol
 
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
-from meterhall.model.samples import SeriesGroup
+from meterhall.model.samples import SeriesGroup, TimestampArray, ValueArray
 from meterhall.model.stack import SeriesStack
 
 # Several selectors, any of which may match: the union that `match[]` asks for.
@@ -17,6 +17,8 @@ MatcherSets = Sequence[Sequence[Matcher]]
 
 # Labels, time in milliseconds, value.
 NewestSample = tuple[Labels, int, float]
+# Labels; times, ascending, at least one; values, staleness markers among them.
+HeldSeries = tuple[Labels, TimestampArray, ValueArray]
 
 
 class Selection(Protocol):
@@ -68,6 +70,15 @@ class SeriesReader(Protocol):
         """
         ...
 
+    def at_hand(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
+    ) -> Sequence[HeldSeries] | None:
+        """All samples in the range of each series that passes and has any.
+
+        None where the reader cannot tell at once, as with `newest`, or where there are many. Arrays are read-only.
+        """
+        ...
+
     def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
         """Label sets of the union, sorted, each once."""
         ...
@@ -78,4 +89,12 @@ class SeriesReader(Protocol):
 
     def label_values(self, name: str, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
         """Sorted values of one label; of all series where `sets` is empty."""
+        ...
+
+    def label_names_at_hand(self, start_ms: int, end_ms: int) -> list[str] | None:
+        """Sorted label names of all series, or None where the reader cannot tell at once, as with `newest`."""
+        ...
+
+    def label_values_at_hand(self, name: str, start_ms: int, end_ms: int) -> list[str] | None:
+        """Likewise sorted values of one label."""
         ...

@@ -11,7 +11,7 @@ from meterhall.model.labels import Labels, label_value
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import SeriesGroup, TimestampArray, ValueArray, is_stale
 from meterhall.model.stack import SeriesStack, stacked
-from meterhall.ports.series import MatcherSets, NewestSample
+from meterhall.ports.series import HeldSeries, MatcherSets, NewestSample
 
 Samples = tuple[TimestampArray, ValueArray]
 
@@ -70,6 +70,18 @@ class FixedReader:
             for labels, (times, values) in zip(selection.labels, selection.samples, strict=True)
         ]
 
+    def at_hand(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
+    ) -> list[HeldSeries] | None:
+        """The samples, where no more than `series_max` series have any in the range."""
+        selection = self.select(matchers, start_ms, end_ms)
+        if len(selection.labels) > series_max:
+            return None
+        return [
+            (labels, *samples)
+            for labels, samples in zip(selection.labels, selection.samples, strict=True)
+        ]
+
     def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
         """Label sets of the union, sorted; of all series where `sets` is empty."""
         every = sets or [()]
@@ -89,6 +101,14 @@ class FixedReader:
         """Sorted values that the label has in those series."""
         found = self.series(sets, start_ms, end_ms)
         return sorted({label_value(labels, name) for labels in found} - {""})
+
+    def label_names_at_hand(self, start_ms: int, end_ms: int) -> list[str] | None:
+        """All of them always are."""
+        return self.label_names((), start_ms, end_ms)
+
+    def label_values_at_hand(self, name: str, start_ms: int, end_ms: int) -> list[str] | None:
+        """Likewise."""
+        return self.label_values(name, (), start_ms, end_ms)
 
 
 def _passes(labels: Labels, matchers: Sequence[Matcher]) -> bool:

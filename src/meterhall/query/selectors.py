@@ -1,6 +1,6 @@
 """Selectors: from matchers to instant vectors over a grid, and to windows for range functions."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from meterhall.compiled.shapes import Points
 from meterhall.model.labels import Labels
 from meterhall.model.samples import TimestampArray, ValueArray, is_stale
 from meterhall.model.stack import SeriesStack
-from meterhall.ports.series import NewestSample, SeriesReader
+from meterhall.ports.series import HeldSeries, NewestSample, SeriesReader
 from meterhall.promql.nodes import AtEdge, MatrixSelector, SubqueryExpr, VectorSelector
 from meterhall.query.budget import Budget
 from meterhall.query.frame import BoolArray, Frame, Steps, compact
@@ -104,10 +104,9 @@ def select_instant(
     With `stamps` the values are the samples' own times in seconds, as timestamp() wants them.
     """
     budget.check()
-    if len(ends) == 1:
-        newest = newest_of_few(reader, node, int(ends[0]), lookback_ms)
-        if newest is not None:
-            return _frame_of(newest, budget, stamps=stamps)
+    few = _select_few(reader, node, ends, lookback_ms, budget, stamps=stamps)
+    if few is not None:
+        return few
     selection = reader.select(node.matchers, int(ends[0]) - lookback_ms + 1, int(ends[-1]))
     labels = selection.labels
     budget.reserve(len(labels), len(ends))
@@ -138,6 +137,27 @@ def select_instant(
     return compact(Frame(labels, values, present))
 
 
+def _select_few(
+    reader: SeriesReader,
+    node: VectorSelector,
+    ends: TimestampArray,
+    lookback_ms: int,
+    budget: Budget,
+    *,
+    stamps: bool,
+) -> Frame | None:
+    """`select_instant` where the reader tells a few series' samples at once."""
+    if len(ends) == 1:
+        newest = newest_of_few(reader, node, int(ends[0]), lookback_ms)
+        return None if newest is None else _frame_of(newest, budget, stamps=stamps)
+    series = None if stamps else few_at_hand(reader, node, ends, lookback_ms)
+    if series is None:
+        return None
+    budget.reserve(len(series), len(ends))
+    budget.read(sum(len(times) for _, times, _ in series))
+    return last_of_few(series, ends, lookback_ms)
+
+
 def newest_of_few(
     reader: SeriesReader, node: VectorSelector, end_ms: int, lookback_ms: int
 ) -> list[NewestSample] | None:
@@ -149,6 +169,34 @@ def newest_of_few(
     if found is None:
         return None
     return [sample for sample in found if sample[2] == sample[2] or not _is_marker(sample[2])]
+
+
+def few_at_hand(
+    reader: SeriesReader, node: VectorSelector, ends: TimestampArray, lookback_ms: int
+) -> Sequence[HeldSeries] | None:
+    """The samples that `select_instant` looks at, or None where there may be more than a few series.
+
+    Takes some tens of microseconds, whatever the store holds.
+    """
+    start_ms, end_ms = int(ends[0]) - lookback_ms + 1, int(ends[-1])
+    return reader.at_hand(node.matchers, start_ms, end_ms, FEW_SERIES)
+
+
+def last_of_few(series: Sequence[HeldSeries], ends: TimestampArray, lookback_ms: int) -> Frame:
+    """What `select_instant` finds in these samples."""
+    values = np.empty((len(series), len(ends)))
+    present = np.empty(values.shape, np.bool_)
+    for row, (_, times, samples) in enumerate(series):
+        index = times.searchsorted(ends, "right") - 1
+        found = samples.take(index, mode="clip", out=values[row])
+        here = times.take(index, mode="clip") > ends - lookback_ms
+        if index[0] < 0:
+            # Where there is no sample yet, the first one was taken.
+            here &= index >= 0
+        if np.isnan(found).any():
+            here &= ~is_stale(found)
+        present[row] = here
+    return compact(Frame([labels for labels, _, _ in series], values, present))
 
 
 def _is_marker(value: float) -> bool:

@@ -21,6 +21,7 @@ from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import ABSENT, TimestampArray, ValueArray
 from meterhall.ports.series import NewestSample
+from meterhall.tsdb.at_hand import Samples, between
 from meterhall.tsdb.block_format import (
     FOOTER_BYTES,
     HEADER,
@@ -249,7 +250,7 @@ class TenantBlock:
         """All series."""
         return BitMap(range(len(self.index.widths)))
 
-    def names(self) -> Iterable[str]:
+    def names(self) -> Collection[str]:
         """Label names."""
         return self._values
 
@@ -407,6 +408,31 @@ class TenantBlock:
 
         Raises NotAtHand where that is not enough.
         """
+        found: list[NewestSample] = []
+        for number in self._few(matchers, series_max):
+            times = self.clocks.part(int(self.index.clocks[number]))
+            last = int(times.searchsorted(end_ms, "right"))
+            if last and times[last - 1] >= start_ms:
+                values = self._values_at_hand(number, len(times))
+                sample = newest_present(times, values, start_ms, last)
+                if sample is not None:
+                    found.append((self.labels(number), *sample))
+        return found
+
+    def at_hand(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
+    ) -> list[tuple[Labels, Samples]]:
+        """All samples in the range of each series that passes; cells may be absent. Raises NotAtHand likewise."""
+        found: list[tuple[Labels, Samples]] = []
+        for number in self._few(matchers, series_max):
+            times = self.clocks.part(int(self.index.clocks[number]))
+            if times[-1] >= start_ms and times[0] <= end_ms:
+                values = self._values_at_hand(number, len(times))
+                found.append((self.labels(number), between(times, values, start_ms, end_ms)))
+        return found
+
+    def _few(self, matchers: Sequence[Matcher], series_max: int) -> Sequence[int]:
+        """The series that pass, where no postings must be unpacked to tell. Raises NotAtHand."""
         for matcher in matchers:
             pair = self._values.get(matcher.name, {}).get(matcher.value)
             if pair is not None and pair not in self._postings:
@@ -414,18 +440,14 @@ class TenantBlock:
         numbers = match_few(self, matchers, series_max)
         if numbers is None:
             raise NotAtHand
-        found: list[NewestSample] = []
-        for number in numbers:
-            times = self.clocks.part(int(self.index.clocks[number]))
-            last = int(times.searchsorted(end_ms, "right"))
-            if last and times[last - 1] >= start_ms:
-                page = int(self._page_starts.searchsorted(number, "right")) - 1
-                flat = self.block.page_at_hand((self.entry.tenant, page))
-                begin = int(self._begins[number])
-                sample = newest_present(times, flat[begin : begin + len(times)], start_ms, last)
-                if sample is not None:
-                    found.append((self.labels(number), *sample))
-        return found
+        return numbers
+
+    def _values_at_hand(self, number: int, length: int) -> ValueArray:
+        """All values of a series, of so many times. Raises NotAtHand."""
+        page = int(self._page_starts.searchsorted(number, "right")) - 1
+        flat = self.block.page_at_hand((self.entry.tenant, page))
+        begin = int(self._begins[number])
+        return flat[begin : begin + length]
 
     def _pages_of(self, numbers: _Numbers) -> _Numbers:
         return np.searchsorted(self._page_starts, numbers, "right") - 1

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
-from meterhall.tsdb.cache import NotAtHand
+from meterhall.tsdb.at_hand import Samples
+from meterhall.tsdb.cache import NotAtHand, loading_nothing
 from meterhall.tsdb.group_view import GroupView
 from meterhall.tsdb.newest import newest_present
 from meterhall.tsdb.packed import Packed
@@ -34,6 +35,8 @@ _SPARSE = 8
 _SPARSE_FREE_CELLS = 512
 # So many sealed pieces of a length become one.
 _FOLD = 3
+# Sealed pieces that are looked at on the event loop.
+_PIECES_AT_HAND = 8
 
 
 class Group:
@@ -229,6 +232,26 @@ class Group:
         if self._side.may_hold(after_ms, end_ms) or self._flushing.may_hold(after_ms, end_ms):
             raise NotAtHand
         return sample
+
+    def at_hand(self, column: int, start_ms: int, end_ms: int) -> list[Samples]:
+        """A series' samples in a range, in parts; cells may be absent. Raises NotAtHand, as `newest` does."""
+        slot = int(self._slot_of_column[column])
+        if self._last[slot] < start_ms:
+            return []
+        if self._side.may_hold(start_ms - 1, end_ms) or self._flushing.may_hold(
+            start_ms - 1, end_ms
+        ):
+            raise NotAtHand
+        slots = np.array([slot])
+        view = self.view(slots, start_ms, end_ms)
+        if len(view.sealed) > _PIECES_AT_HAND:
+            raise NotAtHand
+        with loading_nothing():
+            strips = view.strips(slots, slot, slot)
+        return [
+            (times, values[0] if taken is None else values[:, slot])
+            for times, values, taken in strips
+        ]
 
     def kept(self) -> tuple[GroupView, Slots]:
         """All that is in no block, and the column of each slot."""

@@ -35,7 +35,6 @@ from meterhall.model.samples import (
     Row,
     ValueArray,
 )
-from meterhall.ports.series import NewestSample
 from meterhall.tsdb.cache import ByteCache, NotAtHand
 from meterhall.tsdb.changes import Changes
 from meterhall.tsdb.group import Group
@@ -278,20 +277,16 @@ class TenantHead:
             [slots for _, slots in groups],
         )
 
-    def newest(
-        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
-    ) -> list[NewestSample]:
-        """The newest sample in the range of each series that passes. Raises NotAtHand."""
+    def few(
+        self, matchers: Sequence[Matcher], series_max: int
+    ) -> Iterator[tuple[Labels, Group, int]]:
+        """The series that pass, each with its group and its column there. Raises NotAtHand."""
         numbers = match_few(self.index, matchers, series_max)
         if numbers is None:
             raise NotAtHand
-        found: list[NewestSample] = []
         for number, labels in zip(numbers, self.index.labels(numbers), strict=True):
             ref = self._ref(number)
-            sample = self.groups[ref >> _COLUMN_BITS].newest(ref & _COLUMN_MASK, start_ms, end_ms)
-            if sample is not None:
-                found.append((labels, *sample))
-        return found
+            yield labels, self.groups[ref >> _COLUMN_BITS], ref & _COLUMN_MASK
 
     def overlaps(self, start_ms: int, end_ms: int) -> bool:
         """Whether any sample may lie in the range."""

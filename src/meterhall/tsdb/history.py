@@ -11,6 +11,7 @@ from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
 from meterhall.ports.series import NewestSample
+from meterhall.tsdb.at_hand import Samples
 from meterhall.tsdb.block import Block, TenantBlock
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.cache import NotAtHand
@@ -22,8 +23,8 @@ from meterhall.tsdb.stacking import Source
 from meterhall.tsdb.tombstones import EVER, Erasure, Living, Tombstones
 from meterhall.tsdb.wal import NO_TIME
 
-# `newest` asks no more blocks than this; usually one or two are in the range.
-_BLOCKS_MAX = 4
+# So many blocks are asked at once; half a day is in no more.
+_BLOCKS_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +98,19 @@ class History:
     def newest(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
     ) -> list[NewestSample]:
-        """Newest samples block by block: a series may be there several times. Raises NotAtHand.
-
-        Not at hand is also a block of which something is hidden.
-        """
+        """Newest samples block by block: a series may be there several times. Raises NotAtHand."""
         found: list[NewestSample] = []
-        erasure = self._erasure
-        blocks = [block for block in self.blocks.blocks if block.overlaps(start_ms, end_ms)]
-        if len(blocks) > _BLOCKS_MAX or any(map(erasure.touches, blocks)):
-            raise NotAtHand
-        for block in blocks:
-            here = block.tenant_at_hand(self.tenant)
-            if here is not None:
-                found += here.newest(matchers, start_ms, end_ms, series_max)
+        for here in self.indexes_at_hand(start_ms, end_ms):
+            found += here.newest(matchers, start_ms, end_ms, series_max)
+        return found
+
+    def at_hand(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
+    ) -> list[tuple[Labels, Samples]]:
+        """All samples in the range of each series that passes, block by block. Raises NotAtHand."""
+        found: list[tuple[Labels, Samples]] = []
+        for here in self.indexes_at_hand(start_ms, end_ms):
+            found += here.at_hand(matchers, start_ms, end_ms, series_max)
         return found
 
     def values(
@@ -126,6 +127,20 @@ class History:
             if erasure.touches(here.block):
                 yield _Survivors(here, erasure, (start_ms, end_ms))
             else:
+                yield here
+
+    def indexes_at_hand(self, start_ms: int, end_ms: int) -> Iterator[TenantBlock]:
+        """The same where they are few and in memory.
+
+        Raises NotAtHand, also where something of a block is hidden.
+        """
+        erasure = self._erasure
+        blocks = [block for block in self.blocks.blocks if block.overlaps(start_ms, end_ms)]
+        if len(blocks) > _BLOCKS_MAX or any(map(erasure.touches, blocks)):
+            raise NotAtHand
+        for block in blocks:
+            here = block.tenant_at_hand(self.tenant)
+            if here is not None:
                 yield here
 
     @property

@@ -78,7 +78,7 @@ class HeadIndex:
         """All series."""
         return self._every
 
-    def names(self) -> Iterable[str]:
+    def names(self) -> Collection[str]:
         """Label names, in no order."""
         return self._pairs
 

@@ -31,7 +31,7 @@ class Postings(Protocol):
         """All series."""
         ...
 
-    def names(self) -> Iterable[str]:
+    def names(self) -> Collection[str]:
         """Label names, in no order."""
         ...
 

@@ -1,11 +1,14 @@
 """One tenant's `SeriesReader`: matchers over the head and the blocks, and the union of both."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
-from meterhall.ports.series import MatcherSets, NewestSample
+from meterhall.ports.series import HeldSeries, MatcherSets, NewestSample
+from meterhall.tsdb import head_at_hand
+from meterhall.tsdb.at_hand import few_texts, joined
 from meterhall.tsdb.cache import NotAtHand
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.history import History
@@ -39,22 +42,29 @@ class TenantReader:
         Waits for no lock, reads no file and decodes nothing: it may be asked on the event loop.
         """
         start_ms, end_ms = _int64(start_ms), _int64(end_ms)
-        lock = self.head.lock
-        if not lock.acquire(blocking=False):
-            return None
         try:
-            found = self.head.newest(matchers, start_ms, end_ms, series_max)
-        except NotAtHand:
-            return None
-        finally:
-            lock.release()
-        if self.history.newest_ms() < start_ms:
-            return found
-        try:
+            with _unless_held(self.head):
+                found = head_at_hand.newest(self.head, matchers, start_ms, end_ms, series_max)
+            if self.history.newest_ms() < start_ms:
+                return found
             past = self.history.newest(matchers, start_ms, end_ms, series_max)
         except NotAtHand:
             return None
         return _newer(found, past, series_max)
+
+    def at_hand(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
+    ) -> list[HeldSeries] | None:
+        """All samples of a few series, likewise."""
+        start_ms, end_ms = _int64(start_ms), _int64(end_ms)
+        try:
+            with _unless_held(self.head):
+                parts = head_at_hand.samples(self.head, matchers, start_ms, end_ms, series_max)
+            if self.history.newest_ms() >= start_ms:
+                parts += self.history.at_hand(matchers, start_ms, end_ms, series_max)
+            return joined(parts, series_max)
+        except NotAtHand:
+            return None
 
     def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
         """Label sets of the union, sorted."""
@@ -77,6 +87,14 @@ class TenantReader:
                 found.update(*self.history.values(name, matchers, *_range(start_ms, end_ms)))
             return sorted(found)
         return sorted(self._union(start_ms, end_ms, lambda index: index.values(name)))
+
+    def label_names_at_hand(self, start_ms: int, end_ms: int) -> list[str] | None:
+        """The same of all series where memory alone can tell, as `newest` does."""
+        return self._union_at_hand(start_ms, end_ms, lambda index: index.names())
+
+    def label_values_at_hand(self, name: str, start_ms: int, end_ms: int) -> list[str] | None:
+        """Likewise."""
+        return self._union_at_hand(start_ms, end_ms, lambda index: index.values(name))
 
     def _found(self, sets: MatcherSets, start_ms: int, end_ms: int) -> set[Labels]:
         return {
@@ -104,6 +122,33 @@ class TenantReader:
         for index in self.history.indexes(start_ms, end_ms):
             found.update(texts(index))
         return found
+
+    def _union_at_hand(
+        self, start_ms: int, end_ms: int, texts: Callable[[Postings], Collection[str]]
+    ) -> list[str] | None:
+        """The same, sorted; None where they are many or not all in memory."""
+        start_ms, end_ms = _int64(start_ms), _int64(end_ms)
+        found: set[str] = set()
+        try:
+            with _unless_held(self.head):
+                if head_at_hand.overlaps(self.head, start_ms, end_ms):
+                    found.update(few_texts(texts(self.head.index)))
+            for index in self.history.indexes_at_hand(start_ms, end_ms):
+                found.update(few_texts(texts(index)))
+            return sorted(few_texts(found))
+        except NotAtHand:
+            return None
+
+
+@contextmanager
+def _unless_held(head: TenantHead) -> Iterator[None]:
+    """Has the head's lock. Raises NotAtHand where another thread has it."""
+    if not head.lock.acquire(blocking=False):
+        raise NotAtHand
+    try:
+        yield
+    finally:
+        head.lock.release()
 
 
 def _newer(

@@ -8,6 +8,8 @@ from tests.web.prometheus.samples import SAMPLE_DATA, T0, a_counter
 from meterhall.model.samples import STALE
 from meterhall.query.budget import QueryLimits
 from meterhall.telemetry.metrics import QUERY_SECONDS
+from meterhall.tsdb import at_hand
+from meterhall.web.prometheus import quick
 from meterhall.web.prometheus.call import PrometheusSettings
 from meterhall.web.prometheus.quick import QuickQueries
 from meterhall.web.prometheus.runner import RunnerSettings
@@ -21,8 +23,8 @@ def quick_answers(monkeypatch):
     told = []
     ask = QuickQueries.answer
 
-    def noted(self, call):
-        body = ask(self, call)
+    def noted(self, handler, call):
+        body = ask(self, handler, call)
         told.append(body is not None)
         return body
 
@@ -69,8 +71,8 @@ def filled(tmp_path_factory):
         yield server
 
 
-@pytest.mark.parametrize(("text", "quick"), EXPRESSIONS)
-def test_an_answer_is_the_same_by_either_way(filled, quick_answers, text, quick):
+@pytest.mark.parametrize(("text", "may_be_quick"), EXPRESSIONS)
+def test_an_answer_is_the_same_by_either_way(filled, quick_answers, text, may_be_quick):
     times = (T0, T0 + 0.413, T0 + 299, T0 + 300, END, END + 299.999, END + 300, T0 - 1)
     filled.get("query", query=text, time=T0)
     quick_answers.clear()
@@ -86,7 +88,104 @@ def test_an_answer_is_the_same_by_either_way(filled, quick_answers, text, quick)
             assert one == other
     with_timeout = quick_answers[1::2]
     assert not any(with_timeout)
-    assert any(quick_answers[::2]) == quick
+    assert any(quick_answers[::2]) == may_be_quick
+
+
+@pytest.fixture
+def never_resting(monkeypatch):
+    monkeypatch.setattr(quick, "_REST", 0.0)
+
+
+@pytest.mark.usefixtures("never_resting")
+@pytest.mark.parametrize(("text", "may_be_quick"), EXPRESSIONS)
+def test_so_is_an_answer_over_a_grid(filled, quick_answers, text, may_be_quick):
+    grids = [
+        (T0 - 600, END + 600, 15),
+        (T0 + 0.413, END, 7),
+        (T0, T0, 1),
+        (END + 900, END + 999, 9),
+    ]
+    filled.get("query_range", query=text, start=T0, end=END, step=15)
+    quick_answers.clear()
+    for start, end, step in grids:
+        grid = {"query": text, "start": start, "end": end, "step": step}
+        for ask in (filled.get, filled.post):
+            one, other = ask("query_range", **grid), ask("query_range", **grid, timeout="1m")
+            assert one.body == other.body
+    assert not any(quick_answers[1::2])
+    assert any(quick_answers[::2]) == may_be_quick
+
+
+@pytest.mark.usefixtures("never_resting")
+def test_many_points_go_to_a_worker(filled, quick_answers):
+    """Three series are found by this name."""
+
+    def asked(points):
+        window = {"start": T0, "end": T0 + points - 1, "step": 1}
+        found = filled.get("query_range", query="requests_total", **window).data["result"]
+        assert len(found) == 3
+        return quick_answers[-1]
+
+    asked(1)
+    assert asked(quick.AT_ONCE_POINTS_MAX // 3)
+    assert not asked(quick.AT_ONCE_POINTS_MAX // 3 + 1)
+
+
+def test_the_loop_has_a_rest_after_a_grid(served, quick_answers, monkeypatch):
+    grid = {"query": "requests_total", "start": T0, "end": END, "step": 15}
+    for _ in range(2):
+        served.get("query_range", **grid)
+    assert quick_answers[-1]
+    monkeypatch.setattr(quick, "_REST", 1e9)
+    for _ in range(2):
+        served.get("query_range", **grid)
+    assert quick_answers[-2:] == [True, False]
+
+
+LISTS = [
+    "labels",
+    "label/job/values",
+    "label/__name__/values",
+    "label/nobody/values",
+    "label/U__instance/values",
+]
+
+
+@pytest.mark.usefixtures("never_resting")
+@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.parametrize(
+    "window", [{}, {"start": T0, "end": END}, {"start": END + 9999}, {"end": ""}]
+)
+def test_lists_are_the_same_by_either_way(filled, quick_answers, path, window):
+    one, other = filled.get(path, **window), filled.get(path, **window, limit=0)
+    assert one.status == 200
+    assert one.body == other.body
+    assert quick_answers == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters"),
+    [("labels", {"match[]": "late"}), ("label/job/values", {"limit": 1}), ("labels", {"x": "y"})],
+)
+def test_other_lists_go_to_a_worker(filled, quick_answers, path, parameters):
+    assert filled.get(path, **parameters).status == 200
+    assert quick_answers == [False]
+
+
+def test_long_lists_go_to_a_worker(filled, quick_answers, monkeypatch):
+    known = len(filled.get("label/__name__/values").data)
+    monkeypatch.setattr(at_hand, "_TEXTS_MAX", known - 1)
+    assert len(filled.get("label/__name__/values", end=END + 1e6).data) == known
+    assert quick_answers == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters"), [("label/U___fffd_/values", {}), ("labels", {"start": "soon"})]
+)
+def test_a_bad_list_is_told_as_by_a_worker(filled, path, parameters):
+    one, other = filled.get(path, **parameters), filled.get(path, **parameters, limit=0)
+    assert one.status == 400
+    assert one.body == other.body
 
 
 @pytest.mark.parametrize(
@@ -99,6 +198,12 @@ def test_other_parameters_go_to_a_worker(served, quick_answers, parameters):
     assert quick_answers[-1]
     assert served.get("query", query="requests_total", time=END, **parameters).status == 200
     assert not quick_answers[-1]
+
+
+def test_there_is_no_cache_to_do_without(served, quick_answers):
+    served.get("query", query="requests_total", time=END)
+    assert served.get("query", query="requests_total", time=END, nocache=1).data["result"]
+    assert quick_answers[-1]
 
 
 def test_a_bad_time_is_told_as_by_a_worker(served):

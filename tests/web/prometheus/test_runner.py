@@ -104,6 +104,19 @@ def test_one_tenant_cannot_hold_every_worker(pool):
     asyncio.run(main())
 
 
+def test_the_worker_that_fell_idle_last_is_woken_first(pool):
+    runner = pool(concurrency=4)
+
+    async def main():
+        workers = set()
+        for _ in range(8):
+            await until(lambda: len(runner._idle) == 4)
+            workers.add(await runner.run(A, lambda _: threading.get_ident()))
+        assert len(workers) == 1
+
+    asyncio.run(main())
+
+
 def test_long_work_does_not_keep_short_work_waiting(pool):
     runner = pool(concurrency=2)
     gate = threading.Event()

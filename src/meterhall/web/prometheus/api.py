@@ -6,7 +6,7 @@ evaluation, encoding and compression run on a worker, but for queries that are k
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
@@ -19,7 +19,7 @@ from meterhall.web.auth import authenticate, require_scope
 from meterhall.web.body import BodyReader, discard
 from meterhall.web.errors import ClientGone, Failure, Refused, answered, failure_of
 from meterhall.web.prometheus import admin, expressions, queries, series, status
-from meterhall.web.prometheus.call import Answer, Backend, Call
+from meterhall.web.prometheus.call import Answer, Backend, Call, Handler
 from meterhall.web.prometheus.quick import QuickQueries
 from meterhall.web.prometheus.runner import Runner, Ticket
 from meterhall.web.prometheus.write import write
@@ -39,8 +39,6 @@ PREFIX = "/prometheus"
 _API = f"{PREFIX}/api/v1/"
 _LABEL, _VALUES = f"{_API}label/", "/values"
 _WRITE = f"{_API}write"
-
-Handler = Callable[[Backend, Call], Answer]
 
 _READ: tuple[str, ...] = ("GET",)
 _READ_OR_FORM = ("GET", "POST")
@@ -172,17 +170,15 @@ class PrometheusApi:
 
     async def _run(self, handler: Handler, call: Call, receive: Receive) -> Reply:
         gzip = accepts_gzip(call.headers)
-        may_be_quick = handler is queries.query
 
         def work(ticket: Ticket[Reply]) -> Reply:
             reply = json_reply(handler(self._backend, call.on(ticket)), gzip, ticket.check)
-            if may_be_quick:
-                self._quick.learn(call)
+            self._quick.learn(handler, call)
             return reply
 
         outcome = "failed"
         try:
-            answer = self._quick.answer(call) if may_be_quick else None
+            answer = self._quick.answer(handler, call)
             if answer is None:
                 reply = await self._queries.run(call.tenant, work, receive)
             else:

@@ -1,7 +1,7 @@
 """What a handler is given: the service behind the API, and the one call to answer."""
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -140,3 +140,6 @@ class Call:
         """The same call, begun."""
         self._ticket = ticket
         return self
+
+
+Handler = Callable[[Backend, Call], Answer]

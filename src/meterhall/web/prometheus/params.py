@@ -175,6 +175,15 @@ def step_ms_of(form: Form, start_ms: int, end_ms: int) -> int:
     return step_ns // 1_000_000
 
 
+def grid_of(form: Form) -> tuple[int, int, int]:
+    """Start, end and step of a range in milliseconds. Raises BadInput."""
+    start_ms = required_time_ms(form, "start")
+    end_ms = required_time_ms(form, "end")
+    if end_ms < start_ms:
+        raise invalid("end", BadInput("end timestamp must not be before start time"))
+    return start_ms, end_ms, step_ms_of(form, start_ms, end_ms)
+
+
 def timeout_s_of(form: Form, ceiling_s: float) -> float:
     """Seconds that the query may take; zero or less where the deadline has passed. Raises BadInput."""
     text = form.first("timeout")

@@ -50,11 +50,7 @@ def query_range(backend: Backend, call: Call) -> Answer:
     """The values of an expression over a grid of times (contract 1.8)."""
     form = call.form
     limit = params.limit_of(form)
-    start_ms = params.required_time_ms(form, "start")
-    end_ms = params.required_time_ms(form, "end")
-    if end_ms < start_ms:
-        raise params.invalid("end", BadInput("end timestamp must not be before start time"))
-    step_ms = params.step_ms_of(form, start_ms, end_ms)
+    start_ms, end_ms, step_ms = params.grid_of(form)
     timeout_s = params.timeout_s_of(form, call.ticket.timeout_s)
     lookback_ms = params.lookback_ms_of(form)
     text = form.first("query")

@@ -7,7 +7,7 @@ away the ticket is canceled: a waiting one never runs, a running one stops at it
 
 Workers are woken sparingly. Threads that all compute for 100 µs only hand the interpreter's lock to and fro, so a ticket
 that arrives while a worker has just begun another waits for that worker; where the other turns out to be long, one more
-worker is woken every 5 ms until none is needed.
+worker is woken every 5 ms until none is needed. The one that fell idle last is woken first: its stack is still in the cache.
 
 All but the quickest queries (`quick`) take the hop to a thread, cheap ones too. Its price was measured: of the 120 µs of
 processor time that `query?query=1` takes at eight connections, 35 are HTTP, 30 the handler, the rest is the hop. One wrong
@@ -172,8 +172,10 @@ class Runner:
         # Tickets being worked on, with the time they began.
         self._begun: dict[Ticket[Any], float] = {}
         self._relief: asyncio.TimerHandle | None = None
-        # Each True wakes one worker, which then serves until nothing is left for it.
-        self._wake: SimpleQueue[bool] = SimpleQueue()
+        # How each idle worker is woken, the one that fell idle last at the end: True, and it serves until
+        # nothing is left for it; False, and it ends.
+        self._idle: list[SimpleQueue[bool]] = []
+        self._closed = False
         self._threads = [
             threading.Thread(target=self._serve, name=f"{name}-{number}", daemon=True)
             for number in range(settings.concurrency)
@@ -204,10 +206,11 @@ class Runner:
         """Cancels what runs and gives the workers a while to notice; they die with the process."""
         with self._lock:
             tickets = [*self._begun, *(each for queue in self._waiting.values() for each in queue)]
+            self._closed = True
+            for wake in self._idle:
+                wake.put(False)
         for ticket in tickets:
             ticket.cancel()
-        for _ in self._threads:
-            self._wake.put(False)
         deadline = self._clock.monotonic() + _CLOSE_S
         for thread in self._threads:
             thread.join(max(0.0, deadline - self._clock.monotonic()))
@@ -224,34 +227,45 @@ class Runner:
             self._waiting_count += 1
             now = self._clock.monotonic()
             soon_free = any(now - begun < _SOON_S for begun in self._begun.values())
-        if not soon_free:
-            self._wake.put(True)
-        elif self._relief is None:
+            if not soon_free:
+                self._wake_one()
+        if soon_free and self._relief is None:
             self._relief = ticket.loop.call_later(_SOON_S, self._relieve, ticket.loop)
 
     def _relieve(self, loop: asyncio.AbstractEventLoop) -> None:
         """What was expected to be free soon is not: one worker more."""
         self._relief = None
-        if self._waiting_count:
-            self._wake.put(True)
+        with self._lock:
+            waiting = bool(self._waiting_count)
+            if waiting:
+                self._wake_one()
+        if waiting:
             self._relief = loop.call_later(_SOON_S, self._relieve, loop)
 
-    def _serve(self) -> None:
-        while self._wake.get():
-            while self._serve_next():
-                pass
+    def _wake_one(self) -> None:
+        """Where all are busy, the first that has done looks for more anyway. Wants the lock."""
+        if self._idle:
+            self._idle.pop().put(True)
 
-    def _serve_next(self) -> bool:
+    def _serve(self) -> None:
+        wake: SimpleQueue[bool] = SimpleQueue()
+        going_on = True
+        while going_on:
+            while self._serve_next(wake):
+                pass
+            going_on = wake.get()
+
+    def _serve_next(self, wake: SimpleQueue[bool]) -> bool:
         # A function of its own, so that an idle worker holds no answer of the past.
-        ticket = self._next()
+        ticket = self._next(wake)
         if ticket is None:
             return False
         _perform(ticket)
         self._done(ticket)
         return True
 
-    def _next(self) -> Ticket[Any] | None:
-        """The first ticket of the first tenant in turn that has a worker to spare."""
+    def _next(self, wake: SimpleQueue[bool]) -> Ticket[Any] | None:
+        """The first ticket of the first tenant in turn that has a worker to spare; without any the worker is idle."""
         with self._lock:
             for tenant, queue in self._waiting.items():
                 running = self._running.get(tenant, 0)
@@ -266,6 +280,10 @@ class Runner:
                 if queue:
                     self._waiting[tenant] = queue
                 return ticket
+            if self._closed:
+                wake.put(False)
+            else:
+                self._idle.append(wake)
         return None
 
     def _done(self, ticket: Ticket[Any]) -> None:

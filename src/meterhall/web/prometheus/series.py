@@ -27,7 +27,7 @@ def series(backend: Backend, call: Call) -> Answer:
     if not form.all("match[]"):
         raise BadInput("no match[] parameter provided")
     limit = params.limit_of(form)
-    start_ms, end_ms = _range(call)
+    start_ms, end_ms = range_of(call)
     try:
         sets = params.matcher_sets(form.all("match[]"))
     except BadInput as error:
@@ -40,7 +40,7 @@ def series(backend: Backend, call: Call) -> Answer:
 def labels(backend: Backend, call: Call) -> Answer:
     """The label names of all series, or of those that a selector matches."""
     limit = params.limit_of(call.form)
-    start_ms, end_ms = _range(call)
+    start_ms, end_ms = range_of(call)
     sets = params.matcher_sets(call.form.all("match[]"))
     reader = backend.store.reader(call.tenant)
     return encode_data(*_limited(reader.label_names(sets, start_ms, end_ms), limit))
@@ -48,11 +48,9 @@ def labels(backend: Backend, call: Call) -> Answer:
 
 def label_values(backend: Backend, call: Call) -> Answer:
     """The values of one label."""
-    name = unescape_name(call.label_name)
-    if not name or "\ufffd" in name:
-        raise BadInput(f"invalid label name: {quote(name)}")
+    name = label_of(call)
     limit = params.limit_of(call.form)
-    start_ms, end_ms = _range(call)
+    start_ms, end_ms = range_of(call)
     sets = params.matcher_sets(call.form.all("match[]"))
     reader = backend.store.reader(call.tenant)
     return encode_data(*_limited(reader.label_values(name, sets, start_ms, end_ms), limit))
@@ -86,7 +84,15 @@ def _count(call: Call, name: str) -> int:
         raise BadInput(f"{name} must be a number") from None
 
 
-def _range(call: Call) -> tuple[int, int]:
+def label_of(call: Call) -> str:
+    """The label whose values are asked for. Raises BadInput."""
+    name = unescape_name(call.label_name)
+    if not name or "\ufffd" in name:
+        raise BadInput(f"invalid label name: {quote(name)}")
+    return name
+
+
+def range_of(call: Call) -> tuple[int, int]:
     """Start and end; all of time where they are absent. An end before the start matches nothing."""
     start_ms = params.optional_time_ms(call.form, "start", params.TIME_MS_MIN)
     end_ms = params.optional_time_ms(call.form, "end", params.TIME_MS_MAX)
