@@ -138,6 +138,11 @@ class Group:
             return slots
         return self._slot_of_column[columns].astype(np.int64)
 
+    def run(self, first: int, count: int) -> Slots:
+        """The same of columns that follow each other."""
+        slots = self._slot_of_column[first : first + count].astype(np.int64)
+        return slots if len(slots) == count else self.slots(np.arange(first, first + count))
+
     def live_columns(self) -> tuple[Slots, Slots]:
         """Columns that have a slot, and those slots."""
         columns = np.flatnonzero(self._slot_of_column >= 0)
