@@ -9,7 +9,7 @@ import numpy as np
 from meterhall.model.labels import Labels, label_value
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import ABSENT, SeriesGroup, is_absent, is_stale
-from meterhall.model.stack import SeriesStack, stacked
+from meterhall.model.stack import STACK_CELLS_MAX, SeriesStack, stacked
 from meterhall.ports.series import HeldSeries, MatcherSets
 
 
@@ -38,7 +38,9 @@ class MemorySelection:
     def groups(self) -> Iterator[SeriesGroup]:
         return iter(self._groups)
 
-    def stacks(self, *, newest: bool = False) -> Iterator[SeriesStack]:
+    def stacks(
+        self, *, newest: bool = False, cells_max: int = STACK_CELLS_MAX
+    ) -> Iterator[SeriesStack]:
         return stacked(self._groups)
 
 

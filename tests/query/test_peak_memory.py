@@ -60,7 +60,7 @@ def store(tmp_path_factory):
         "topk(3, m)",
     ],
 )
-@pytest.mark.parametrize("step_ms", [60_000, 300_000])
+@pytest.mark.parametrize("step_ms", [15_000, 60_000, 300_000])
 def test_peak(store, query, step_ms):
     expr = parse_expr(query, frozenset())
 

@@ -109,9 +109,10 @@ def read_sealed(place, columns, found):
     )
     assert (len(times), len(numbers)) == (row_count, column_count)
     waiting = iter(numbers)
-    for number, size in enumerate(sizes):
-        width = min(32, column_count - 32 * number)
-        bits = iter(read_page(place.bytes(size), [row_count] * width))
+    for size in sizes:
+        page = place.bytes(size)
+        width = Bytes(page).take("I")
+        bits = iter(read_page(page, [row_count] * width))
         for _ in range(width):
             column = next(waiting)
             cells = dict(zip(times, bits, strict=False))
@@ -120,6 +121,7 @@ def read_sealed(place, columns, found):
                 tenant, labels = columns[group, column]
                 found.setdefault(tenant, {}).setdefault(labels, {}).update(cells)
     assert place.at == len(place.data)
+    assert next(waiting, None) is None
 
 
 def read_page(data, lengths):

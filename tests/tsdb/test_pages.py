@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given, strategies
 
 from meterhall.model.samples import ABSENT, NAN, STALE
-from meterhall.tsdb.pages import decode_numbers, decode_page, encode_numbers, encode_page
+from meterhall.tsdb.pages import (
+    decode_matrix,
+    decode_numbers,
+    decode_page,
+    encode_matrix,
+    encode_numbers,
+    encode_page,
+)
 
 SPECIAL = [ABSENT, STALE, NAN, 0.0, -0.0, 1.0, 2.0**53, 2.0**63, -(2.0**63), 1e300, float("inf")]
 value = strategies.one_of(
@@ -41,6 +48,16 @@ def test_a_page_that_does_not_fit_is_refused():
     for lengths in ([4], [2, 3], [2, 2, 1]):
         with pytest.raises(ValueError, match="series"):
             decode_page(page, np.array(lengths))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (700, 100), (2, 70_000)])
+def test_a_matrix_is_pages_of_as_many_series_as_they_hold(shape):
+    matrix = np.random.default_rng(1).integers(0, 9, shape).astype(float)
+    pages = encode_matrix(np.asfortranarray(matrix))
+    assert len(pages) == {3: 1, 700: 2}.get(shape[0], shape[0])
+    assert np.array_equal(decode_matrix([memoryview(page) for page in pages], *shape), matrix)
+    with pytest.raises(ValueError, match="series"):
+        decode_matrix(pages, shape[0] + 1, shape[1])
 
 
 def test_numbers():

@@ -1,9 +1,10 @@
 """Settings to objects: the one place that names concrete stores, and the order in which things open and close."""
 
+import importlib
 import ipaddress
 import secrets
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from heapq import merge
@@ -15,6 +16,7 @@ from meterhall.app.agent_wiring import create_agent_backend, create_fleet
 from meterhall.app.clock import SystemClock
 from meterhall.app.config import STORE_FOLDER, Settings
 from meterhall.app.control_plane import data_directory, open_control
+from meterhall.app.on_demand import OnDemand
 from meterhall.app.project_meter import ProjectMeter
 from meterhall.collect.addresses import AddressPolicy
 from meterhall.collect.collector import Collaborators, Collector, CollectSettings
@@ -41,7 +43,6 @@ from meterhall.tsdb.store import EmbeddedStore
 from meterhall.web.admin import create_admin
 from meterhall.web.agent.api import AgentApi, AgentSettings
 from meterhall.web.asgi import create_app
-from meterhall.web.guide.app import create_guide
 from meterhall.web.prometheus.api import PrometheusApi
 from meterhall.web.prometheus.call import ActiveTarget, Backend, PrometheusSettings
 from meterhall.web.prometheus.result_cache import ResultCache
@@ -115,7 +116,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
         stack.callback(prometheus.close)
         guide_workers = ThreadPoolExecutor(_GUIDE_THREADS, thread_name_prefix="guide")
         stack.callback(guide_workers.shutdown)
-        guide = create_guide(control, control.access, guide_workers)
+        guide = OnDemand(lambda: _guide(control, guide_workers), guide_workers)
         channel = create_agent_backend(settings, control, fleet, guide_workers, clock)
         stack.callback(channel.reports.close)
         agent = AgentApi(channel, control.access, AgentSettings())
@@ -126,6 +127,13 @@ def open_service(settings: Settings) -> Iterator[Service]:
             lambda skip_head: store.snapshot(skip_head=skip_head),
         )
         yield Service(settings, store, control, collector, fleet, public, admin)
+
+
+def _guide(control: Control, workers: Executor) -> ASGIApp:
+    # FastAPI, and pydantic with it, is a fifth of what a start imports.
+    module = importlib.import_module("meterhall.web.guide.app")
+    guide: ASGIApp = module.create_guide(control, control.access, workers)
+    return guide
 
 
 def _without_kernels(reason: str) -> None:

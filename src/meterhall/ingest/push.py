@@ -154,18 +154,22 @@ class _Push:
     def take(self, request: WriteRequest) -> Received:
         of_blocks = self._refs_of_blocks(request)
         refs = of_blocks[request.owners]
-        stored = refs >= 0
-        values = _canonical(request.values)
-        rows = self._rows(request.times_ms[stored], refs[stored], values[stored])
-        self._refuse(_BAD_LABELS, int(np.count_nonzero(refs == _UNFIT)))
-        self._refuse(_OVER_LIMIT, int(np.count_nonzero(refs == REFUSED)))
+        times, values = request.times_ms, _canonical(request.values)
+        skipped = 0
+        if refs.min(initial=0) < 0:
+            stored = refs >= 0
+            self._refuse(_BAD_LABELS, int(np.count_nonzero(refs == _UNFIT)))
+            self._refuse(_OVER_LIMIT, int(np.count_nonzero(refs == REFUSED)))
+            skipped = int(np.count_nonzero(refs == _SKIPPED))
+            times, refs, values = times[stored], refs[stored], values[stored]
+        rows = self._rows(times, refs, values)
         if rows:
             self._append(rows, request, of_blocks)
         _APPENDED.inc(self._accepted)
         return Received(
             self._accepted,
             self._rejected,
-            int(np.count_nonzero(refs == _SKIPPED)),
+            skipped,
             list(self._reasons),
             request.histograms,
             request.exemplars,
@@ -349,5 +353,8 @@ def _culprit(text: str) -> str:
 
 def _canonical(values: ValueArray) -> ValueArray:
     """The values with every NaN but the staleness marker made the one ordinary NaN."""
-    ordinary = np.isnan(values) & ~is_stale(values)
+    nans = np.isnan(values)
+    if not nans.any():
+        return values
+    ordinary = nans & ~is_stale(values)
     return np.where(ordinary, NAN, values) if ordinary.any() else values

@@ -4,30 +4,36 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meterhall.model.samples import REFUSED, RefArray, Row, TimestampArray, ValueArray
 
 
 def merge_rows(times_ms: TimestampArray, refs: RefArray, values: ValueArray) -> list[Row]:
     """One row for each distinct time, ascending. Of samples with equal time and ref the first wins."""
-    later = np.diff(times_ms)
-    if ((later > 0) | ((later == 0) & (np.diff(refs) > 0))).all():
+    cuts = np.flatnonzero(times_ms[1:] != times_ms[:-1])
+    rising = refs[1:] > refs[:-1]
+    rising[cuts] = times_ms[cuts + 1] > times_ms[cuts]
+    if rising.all():
         # As nearly all senders send it.
-        return _cut(times_ms, refs, values)
+        return _cut(cuts, times_ms, refs, values)
     order = np.lexsort((refs, times_ms))
     sorted_times, sorted_refs = times_ms[order], refs[order]
     first = np.ones(len(order), np.bool_)
     first[1:] = (sorted_times[1:] != sorted_times[:-1]) | (sorted_refs[1:] != sorted_refs[:-1])
     order = order[first]
-    return _cut(times_ms[order], refs[order], values[order])
+    times_ms = times_ms[order]
+    cuts = np.flatnonzero(times_ms[1:] != times_ms[:-1])
+    return _cut(cuts, times_ms, refs[order], values[order])
 
 
-def _cut(times_ms: TimestampArray, refs: RefArray, values: ValueArray) -> list[Row]:
-    """A row for each run of equal times."""
-    cuts = (np.flatnonzero(np.diff(times_ms)) + 1).tolist()
+def _cut(
+    cuts: NDArray[np.intp], times_ms: TimestampArray, refs: RefArray, values: ValueArray
+) -> list[Row]:
+    """A row for each run of equal times; `cuts` are the last places of all but the last run."""
     return [
         Row(int(times_ms[first]), refs[first:last], values[first:last])
-        for first, last in pairwise([0, *cuts, len(times_ms)])
+        for first, last in pairwise([0, *(cuts + 1).tolist(), len(times_ms)])
         if first < last
     ]
 

@@ -114,9 +114,9 @@ def stacked(groups: Iterable[SeriesGroup]) -> Iterator[SeriesStack]:
         yield _stack(waiting)
 
 
-def fits(series: int, shortest: int, longest: int) -> bool:
+def fits(series: int, shortest: int, longest: int, cells_max: int = STACK_CELLS_MAX) -> bool:
     """Whether clocks of such lengths with that many series together make one stack."""
-    return series * longest <= STACK_CELLS_MAX and longest <= 2 * shortest + _SLACK_SAMPLES
+    return series * longest <= cells_max and longest <= 2 * shortest + _SLACK_SAMPLES
 
 
 def _stack(groups: list[SeriesGroup]) -> SeriesStack:

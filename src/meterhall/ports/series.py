@@ -10,7 +10,7 @@ from typing import Protocol
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import SeriesGroup, TimestampArray, ValueArray
-from meterhall.model.stack import SeriesStack
+from meterhall.model.stack import STACK_CELLS_MAX, SeriesStack
 
 # Several selectors, any of which may match: the union that `match[]` asks for.
 MatcherSets = Sequence[Sequence[Matcher]]
@@ -42,8 +42,10 @@ class Selection(Protocol):
         """
         ...
 
-    def stacks(self, *, newest: bool = False) -> Iterator[SeriesStack]:
-        """The same samples, many clocks at a time, in pieces of a bounded size.
+    def stacks(
+        self, *, newest: bool = False, cells_max: int = STACK_CELLS_MAX
+    ) -> Iterator[SeriesStack]:
+        """The same samples, many clocks at a time, in pieces of about `cells_max` at most.
 
         With `newest`, samples may be missing whose series has a later one in the range.
 

@@ -22,6 +22,8 @@ from meterhall.query.kernels.groupwise import Grouped, Members, Part
 
 _INT64_MIN, _INT64_MAX = -(2.0**63), 2.0**63 - 1024
 
+# Ranking takes some five arrays of what is ranked; so few cells at a time that they are a matter of megabytes.
+_PICKED_CELLS = 1 << 18
 PICKING = frozenset(("topk", "bottomk", "limitk", "limit_ratio"))
 
 
@@ -123,20 +125,23 @@ def pick(node: AggregateExpr, frame: Frame, size: ValueArray, budget: Budget) ->
     if not frame.labels:
         return empty_frame(steps)
     rows, _ = _grouped(node, frame)
-    place = np.empty(frame.values.shape, np.int64)
-    for part in rows.parts():
+    kept = np.empty(frame.values.shape, np.bool_)
+    # Of the first step, for the order of an instant's answer.
+    place = np.empty(len(kept), np.int64)
+    for part in rows.parts(_PICKED_CELLS):
         budget.check()
+        wanted = size[part.steps]
         if node.op == "limitk":
-            place[part.rows, part.steps] = groupwise.places(part.members)
+            ranks = groupwise.places(part.members)
         else:
             greatest = node.op == "topk"
             ranks = groupwise.ranks(part.members, greatest=greatest)
-            wanted = size[part.steps]
             ties.settle(part.members, ranks, wanted, greatest=greatest, ordered=steps == 1)
-            place[part.rows, part.steps] = ranks
-    kept = place < np.trunc(size)
+        kept[part.rows, part.steps] = ranks < np.trunc(wanted)
+        if steps == 1:
+            place[part.rows] = ranks[:, 0]
     if steps == 1:
-        return _in_order(frame.masked(kept), rows, place[:, 0])
+        return _in_order(frame.masked(kept), rows, place)
     return compact(frame.masked(kept))
 
 

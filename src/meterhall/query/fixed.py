@@ -10,7 +10,7 @@ import numpy as np
 from meterhall.model.labels import Labels, label_value
 from meterhall.model.matcher import Matcher
 from meterhall.model.samples import SeriesGroup, TimestampArray, ValueArray, is_stale
-from meterhall.model.stack import SeriesStack, stacked
+from meterhall.model.stack import STACK_CELLS_MAX, SeriesStack, stacked
 from meterhall.ports.series import HeldSeries, MatcherSets, NewestSample
 
 Samples = tuple[TimestampArray, ValueArray]
@@ -35,7 +35,9 @@ class FixedSelection:
             full = not is_stale(values).any()
             yield SeriesGroup(np.array(rows, np.int64), times, values, bool(full))
 
-    def stacks(self, *, newest: bool = False) -> Iterator[SeriesStack]:
+    def stacks(
+        self, *, newest: bool = False, cells_max: int = STACK_CELLS_MAX
+    ) -> Iterator[SeriesStack]:
         """The same, many clocks at a time."""
         return stacked(self.groups())
 

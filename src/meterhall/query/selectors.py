@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from meterhall.compiled.shapes import Points
 from meterhall.model.labels import Labels
 from meterhall.model.samples import TimestampArray, ValueArray, is_stale
-from meterhall.model.stack import SeriesStack
-from meterhall.ports.series import HeldSeries, NewestSample, SeriesReader
+from meterhall.model.stack import STACK_CELLS_MAX, SeriesStack
+from meterhall.ports.series import HeldSeries, NewestSample, Selection, SeriesReader
 from meterhall.promql.nodes import AtEdge, MatrixSelector, SubqueryExpr, VectorSelector
 from meterhall.query.budget import Budget
 from meterhall.query.frame import BoolArray, Frame, Steps, compact
@@ -33,6 +34,8 @@ from meterhall.query.sharing import shared
 
 # As many series' newest samples are looked up one by one.
 FEW_SERIES = 8
+# Smaller stacks cost more to make than they save: a quarter of a megabyte.
+_STACK_CELLS_MIN = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,8 @@ def select_instant(
                 )
                 budget.check()
 
-    stacks = selection.stacks(newest=len(ends) == 1)
+    cells_max = _stack_cells(selection, len(ends))
+    stacks = selection.stacks(newest=len(ends) == 1, cells_max=cells_max)
     shared(accounted(stacks, budget), place, values.size)
     return compact(Frame(labels, values, present))
 
@@ -210,6 +214,18 @@ def _frame_of(newest: list[NewestSample], budget: Budget, *, stamps: bool) -> Fr
     return Frame([labels for labels, _, _ in newest], np.array(values).reshape(-1, 1), None)
 
 
+def _stack_cells(selection: Selection, steps: int) -> int:
+    """How large a stack may be, if all is to take three times the samples' bytes at most, and the answer.
+
+    Every series may have a clock of its own. In bytes a sample: of a stack, its time and value, and where a window begins and ends
+    at each step; of all series, a point and whether it is there at each step.
+    """
+    samples = selection.samples_max
+    density = steps * len(selection.labels) / max(samples, 1)
+    share = (24 - 9 * density) / (16 + 16 * density)
+    return min(STACK_CELLS_MAX, max(_STACK_CELLS_MIN, int(samples * share)))
+
+
 # Rows of a stack, their values at each step, and where they have one.
 _Found = tuple[slice | IndexArray, ValueArray, BoolArray]
 
@@ -265,7 +281,7 @@ def select_range(
     budget.reserve(len(selection.labels), len(ends))
     return RangeVector(
         list(selection.labels),
-        selection.stacks,
+        partial(selection.stacks, cells_max=_stack_cells(selection, len(ends))),
         ends,
         node.range_ms,
         budget,

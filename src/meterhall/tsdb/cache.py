@@ -66,15 +66,7 @@ class ByteCache:
                 self._bytes -= self._pieces.pop(key)[1]
 
 
-class _Refusing(ByteCache):
-    """Stands in for a cache of pieces that may not be loaded."""
-
-    def get(self, key: Hashable, load: Callable[[], tuple[Any, int]]) -> Any:
-        raise NotAtHand
-
-
 _once: ContextVar[ByteCache | None] = ContextVar("once", default=None)
-_REFUSING = _Refusing(0)
 
 
 @contextmanager
@@ -84,16 +76,6 @@ def reading_once() -> Iterator[None]:
     In the caches it would push out what queries ask for again and again, and fill them where nobody asks.
     """
     token = _once.set(ByteCache(_ONCE_BYTES))
-    try:
-        yield
-    finally:
-        _once.reset(token)
-
-
-@contextmanager
-def loading_nothing() -> Iterator[None]:
-    """What is in no cache raises NotAtHand in here."""
-    token = _once.set(_REFUSING)
     try:
         yield
     finally:

@@ -1,8 +1,8 @@
 """Writing what the head alone holds to one log segment, so that all segments below it can go.
 
     1. the log turns to a new segment and leaves number N free below it
-    2. group by group, what is in no block is written aside: definitions, sealed pages as they are, raw rows
-       sealed, late samples as rows
+    2. group by group, what is in no block is written aside: definitions, the matrix' rows as pages, late
+       samples as pages or rows
     3. the file is synced and gets its name, segment N, and the directory is synced
     4. segments below N are removed
 
@@ -124,16 +124,12 @@ def _with_head(number: int, heads: Callable[[], Sequence[TenantHead]]) -> Iterat
 def _sealed(group: int, view: GroupView, columns: Slots) -> Iterator[SealedRows]:
     """The matrix' rows, oldest first."""
     for sealed in view.sealed:
+        # The rows before are in blocks.
         first = int(np.searchsorted(sealed.times, view.start_ms))
-        if first:
-            # The rows before are in blocks.
-            values = sealed.read(view.slots)[:, first:]
-            yield SealedRows.of(group, sealed.times[first:], columns, values)
-        else:
-            yield SealedRows(group, sealed.times, sealed.in_pages(columns), sealed.pages)
+        yield SealedRows(group, sealed.times[first:], columns, sealed.read(view.slots)[:, first:])
     if len(view.raw_times):
-        values = np.ascontiguousarray(view.raw[:, : len(columns)].T)
-        yield SealedRows.of(group, view.raw_times, columns[: len(values)], values)
+        values = view.raw[:, : len(columns)].T
+        yield SealedRows(group, view.raw_times, columns[: len(values)], values)
 
 
 def _late(group: int, late: Sequence[SideRow], columns: Slots) -> bytes:
@@ -141,7 +137,7 @@ def _late(group: int, late: Sequence[SideRow], columns: Slots) -> bytes:
     filled = sum(_present(cells).sum() if isinstance(cells, np.ndarray) else 0 for _, cells in late)
     if filled * _SPARSE >= len(late) * len(columns):
         times, values = read_rows(late, np.arange(len(columns)))
-        rows = SealedRows.of(group, times, columns, np.ascontiguousarray(values))
+        rows = SealedRows(group, times, columns, values)
         return frame(Kind.SEALED, encode_sealed(rows))
     return frame(Kind.SAMPLES, encode_samples([_listed(group, row, columns) for row in late]))
 

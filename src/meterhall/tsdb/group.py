@@ -1,7 +1,7 @@
 """One clock's series in the head: a matrix whose rows are timestamps and whose columns are series.
 
 A scrape is one row. Only the newest rows stay raw; when `raw_rows_max` are full, the oldest `seal_rows`
-are sealed into compressed pages of a few columns each. What does not fit on top goes to the side buffer
+are sealed (`sealed`), which is to say packed. What does not fit on top goes to the side buffer
 (`side`): samples older than the newest row that match no raw row, and rows too sparse
 to be worth a matrix row. Reading merges all three.
 
@@ -19,11 +19,10 @@ import numpy as np
 
 from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
 from meterhall.tsdb.at_hand import Samples, present
-from meterhall.tsdb.cache import NotAtHand, loading_nothing, reading_once
+from meterhall.tsdb.cache import NotAtHand
 from meterhall.tsdb.group_view import GroupView
-from meterhall.tsdb.merging import merge
 from meterhall.tsdb.newest import newest_present
-from meterhall.tsdb.pages import encode_columns
+from meterhall.tsdb.packed import Packed
 from meterhall.tsdb.sealed import SEALED_ROWS_MAX, Sealed
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.side import SideRows, Slots
@@ -36,12 +35,12 @@ _SPARSE = 8
 _SPARSE_FREE_CELLS = 512
 # So many sealed pieces of a length become one.
 _FOLD = 3
-# Sealed pieces that are looked at on the event loop.
+# Sealed pieces that are looked at on the event loop: to unpack one that is not remembered takes 20 µs.
 _PIECES_AT_HAND = 8
 
 
 class Group:
-    """Matrix, sealed pages and side buffer of one clock."""
+    """Matrix, sealed rows and side buffer of one clock."""
 
     def __init__(self, number: int, clock: str, settings: StoreSettings) -> None:
         self.number = number
@@ -95,8 +94,8 @@ class Group:
 
     @property
     def chunks(self) -> int:
-        """Sealed pages and the raw matrix, for statistics."""
-        return sum(len(each.pages) for each in self._sealed) + (self._rows > 0)
+        """Sealed pieces and the raw matrix, for statistics."""
+        return len(self._sealed) + (self._rows > 0)
 
     def add(self, series: Sequence[int]) -> int:
         """New columns for these series numbers; returns the first, the others follow it."""
@@ -138,6 +137,11 @@ class Group:
             slots[inside] = self._slot_of_column[columns[inside]]
             return slots
         return self._slot_of_column[columns].astype(np.int64)
+
+    def run(self, first: int, count: int) -> Slots:
+        """The same of columns that follow each other."""
+        slots = self._slot_of_column[first : first + count].astype(np.int64)
+        return slots if len(slots) == count else self.slots(np.arange(first, first + count))
 
     def live_columns(self) -> tuple[Slots, Slots]:
         """Columns that have a slot, and those slots."""
@@ -247,11 +251,9 @@ class Group:
         view = self.view(slots, start_ms, end_ms)
         if len(view.sealed) > _PIECES_AT_HAND:
             raise NotAtHand
-        with loading_nothing():
-            strips = view.strips(slots, slot, slot)
         return [
             present((times, values[0] if taken is None else values[:, slot]))
-            for times, values, taken in strips
+            for times, values, taken in view.strips(slots, slot, slot)
         ]
 
     def kept(self) -> tuple[GroupView, Slots]:
@@ -261,8 +263,8 @@ class Group:
         column_of[slots] = columns
         return self.view(np.arange(self.width), NO_TIME, -NO_TIME - 1), column_of
 
-    def adopt(self, times: TimestampArray, slots: Slots, pages: Sequence[bytes]) -> bool:
-        """Takes sealed rows from a checkpoint as they are; place i is `slots[i]`, or no one's where that is -1.
+    def adopt(self, times: TimestampArray, slots: Slots, values: ValueArray) -> bool:
+        """Takes rows from a checkpoint, slots by times, and seals them at once; -1 is no slot.
 
         False where they must be put row by row: they are few, or not all newer than what there is.
         Follow with `learn_last`.
@@ -270,12 +272,12 @@ class Group:
         few = len(times) < self._settings.seal_rows
         if few or self._rows or int(times[0]) <= self._newest_row():
             return False
-        places = None
         if not np.array_equal(slots, np.arange(len(slots))):
-            known = np.flatnonzero(slots >= 0)
-            places = np.full(self.width, -1, np.int32)
-            places[slots[known]] = known
-        self._sealed = (*self._sealed, Sealed(times, pages, len(slots), places))
+            known = slots >= 0
+            placed = np.full((self.width, len(times)), ABSENT)
+            placed[slots[known]] = values[known]
+            values = placed
+        self._sealed = (*self._sealed, Sealed(times, Packed.of(values)))
         self.time_max = max(self.time_max, int(times[-1]))
         self.time_min = min(self.time_min, int(times[0]))
         self.samples += len(times) * len(slots)
@@ -409,27 +411,27 @@ class Group:
         self._raw, self._raw_times = raw, times
 
     def _seal(self) -> None:
-        """Compresses the oldest raw rows, in pages of neighbouring columns.
+        """Packs the oldest raw rows.
 
         With the pieces before it that are as long, if there are enough of them: so a fast clock leaves
-        few pieces to read, and a row is compressed a few times at most.
+        few pieces to read, and a row is packed a few times at most.
         """
         count = self._settings.seal_rows
         self._widen()
-        piece = (self._raw_times[:count].copy(), self._raw[:count, : self.width].T)
+        times, values = self._raw_times[:count].copy(), self._raw[:count, : self.width].T
         sealed = self._sealed
-        while _folds(before := sealed[1 - _FOLD :], len(piece[0])):
+        while _folds(before := sealed[1 - _FOLD :], len(times)):
             slots = np.arange(self.width)
-            with reading_once():
-                alike = [(each.times, each.read(slots)) for each in before]
-            piece, sealed = merge([*alike, piece], self.width), sealed[: 1 - _FOLD]
-        pages = encode_columns(np.ascontiguousarray(piece[1]))
+            times = np.concatenate([*(each.times for each in before), times])
+            values = np.concatenate([*(each.read(slots) for each in before), values], axis=1)
+            sealed = sealed[: 1 - _FOLD]
+        packed = Packed.of(values)
         raw = np.full_like(self._raw, ABSENT)
         raw[: self._rows - count] = self._raw[count : self._rows]
-        times = np.empty_like(self._raw_times)
-        times[: self._rows - count] = self._raw_times[count : self._rows]
-        self._sealed = (*sealed, Sealed(piece[0], pages, self.width))
-        self._raw, self._raw_times, self._rows = raw, times, self._rows - count
+        raw_times = np.empty_like(self._raw_times)
+        raw_times[: self._rows - count] = self._raw_times[count : self._rows]
+        self._sealed = (*sealed, Sealed(times, packed))
+        self._raw, self._raw_times, self._rows = raw, raw_times, self._rows - count
         self._filled = self._count_filled()
 
     def _count_filled(self) -> int:

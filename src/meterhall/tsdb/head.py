@@ -128,11 +128,15 @@ class TenantHead:
         """Judges and stores rows, in their order; with `any_age` the window does not bind."""
         for row in rows:
             assert len(row.refs) == len(row.values), "a row with refs but no values: a caller's bug"
-        batch = Batch(_ANY_AGE_MS if any_age else self._settings.out_of_order_window_ms)
+        window_ms = _ANY_AGE_MS if any_age else self._settings.out_of_order_window_ms
+        batch = Batch(window_ms, self._past.newest_ms())
+        oldest_ms = max(now_ms - self.retention_ms, self._past.before_ms())
         for row in rows:
-            reason = self._out_of_range(row.time_ms, now_ms)
-            if reason is not None:
-                batch.reject(row, reason)
+            if row.time_ms > now_ms + self._settings.ahead_ms_max:
+                batch.reject(row, TOO_FAR_AHEAD)
+                continue
+            if row.time_ms < oldest_ms:
+                batch.reject(row, OUT_OF_BOUNDS)
                 continue
             for number, columns, values in _split(row):
                 group = self.groups.get(number)
@@ -192,14 +196,14 @@ class TenantHead:
         return self._replay_slowly(group, row, wide, slots)
 
     def replay_sealed(self, rows: SealedRows) -> bool:
-        """The same for rows from a checkpoint, which stay sealed where nothing is in their way."""
+        """The same for rows from a checkpoint, all at once where nothing is in their way."""
         group = self.groups.get(rows.group)
         if group is None:
             return False
         living = rows.columns >= 0
         slots = np.full(len(living), -1, np.int64)
         slots[living] = group.slots(rows.columns[living])
-        if (slots[living] >= 0).all() and group.adopt(rows.times, slots, rows.pages):
+        if (slots[living] >= 0).all() and group.adopt(rows.times, slots, rows.values):
             return True
         known = [self.replay(row) for row in rows.rows()]
         return all(known)
@@ -317,23 +321,26 @@ class TenantHead:
     def _append(
         self, batch: Batch, group: Group, time_ms: int, columns: Slots, values: ValueArray
     ) -> None:
-        slots = group.slots(columns)
+        first = _first_of_run(columns)
+        slots = group.slots(columns) if first is None else group.run(first, len(columns))
         if slots.min(initial=0) < 0:
             gone = slots < 0
             batch.forgotten.extend((columns[gone] + (group.number << _COLUMN_BITS)).tolist())
             columns, values, slots = columns[~gone], values[~gone], slots[~gone]
-        if time_ms <= self._past.newest_ms() and group.unresolved(time_ms):
+            first = None
+        if time_ms <= batch.past_ms and group.unresolved(time_ms):
             self._resolve(group, slots, time_ms)
         batch.accepted += len(slots)
-        if time_ms <= group.time_max or time_ms <= self._past.newest_ms():
+        if time_ms <= max(group.time_max, batch.past_ms):
             taken = self._judge(batch, group, time_ms, columns, values)
             if not taken.all():
                 columns, values, slots = columns[taken], values[taken], slots[taken]
+                first = None
         if len(slots):
             before = group.late_bytes
             group.put(time_ms, slots, values)
             batch.late_bytes += group.late_bytes - before
-            batch.rows.append(_group_row(group.number, time_ms, columns, values))
+            batch.rows.append(_group_row(group.number, time_ms, first, columns, values))
 
     def _is_late(self, row: Row) -> bool:
         for number, columns, _ in _split(row):
@@ -401,13 +408,6 @@ class TenantHead:
             group.put(row.time_ms, slots[absent], values[absent])
         return complete
 
-    def _out_of_range(self, time_ms: int, now_ms: int) -> str | None:
-        if time_ms > now_ms + self._settings.ahead_ms_max:
-            return TOO_FAR_AHEAD
-        if time_ms < max(now_ms - self.retention_ms, self._past.before_ms()):
-            return OUT_OF_BOUNDS
-        return None
-
     def _drop(self, group: Group, slots: Slots) -> None:
         if len(slots):
             self.index.remove(group.series[slots].tolist())
@@ -473,17 +473,28 @@ def _split(row: Row) -> Iterator[tuple[int, Slots, ValueArray]]:
     refs, values = row.refs, row.values
     if len(refs) == 0:
         return
-    groups = refs >> _COLUMN_BITS
-    if (groups == groups[0]).all():
-        yield int(groups[0]), refs & _COLUMN_MASK, values
+    number = int(refs[0]) >> _COLUMN_BITS
+    # What belongs to a group below is negative, and as a word without a sign beyond every column.
+    columns = refs - (number << _COLUMN_BITS)
+    if int(columns.view(np.uint64).max()) <= _COLUMN_MASK:
+        yield number, columns, values
         return
+    groups = refs >> _COLUMN_BITS
     for number in dict.fromkeys(groups.tolist()):
         here = groups == number
         yield number, refs[here] & _COLUMN_MASK, values[here]
 
 
-def _group_row(number: int, time_ms: int, columns: Slots, values: ValueArray) -> GroupRow:
-    first, count_ = int(columns[0]), len(columns)
-    if int(columns[-1]) - first == count_ - 1 and (np.diff(columns) == 1).all():
-        return GroupRow(number, time_ms, first, None, values)
-    return GroupRow(number, time_ms, 0, columns.astype(np.uint32), values)
+def _first_of_run(columns: Slots) -> int | None:
+    """The first of columns that follow each other, as most do; else None."""
+    first, steps = int(columns[0]), len(columns) - 1
+    is_run = int(columns[-1]) - first == steps and (columns[1:] > columns[:-1]).all()
+    return first if is_run else None
+
+
+def _group_row(
+    number: int, time_ms: int, first: int | None, columns: Slots, values: ValueArray
+) -> GroupRow:
+    if first is None:
+        return GroupRow(number, time_ms, 0, columns.astype(np.uint32), values)
+    return GroupRow(number, time_ms, first, None, values)

@@ -36,10 +36,11 @@ class Past(Protocol):
 class Batch:
     """What became of one append: verdicts, and the rows that the log must hold.
 
-    `window_ms` is how far behind its series' newest sample a late one may be.
+    `window_ms` is how far behind its series' newest sample a late one may be; no block has a sample after `past_ms`.
     """
 
     window_ms: int
+    past_ms: int
     accepted: int = 0
     rejections: list[Rejection] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)

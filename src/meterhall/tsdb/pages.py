@@ -1,4 +1,4 @@
-"""The page codec: values of several series as one compressed piece, for the head and for blocks.
+"""The page codec: values of several series as one compressed piece, for blocks and checkpoints.
 
 Drawn in docs/formats/page.md. Each series has a class: constant (one number), integral (all values
 survive int64) or general. Integral and general values are two pcodec streams, series after series.
@@ -17,8 +17,6 @@ from pcodec import ChunkConfig, DeltaSpec, standalone
 from meterhall.model.samples import ABSENT_BITS, NAN_BITS, STALE_BITS, ValueArray
 
 PAGE_VALUES_MAX = 65_536
-# Of a matrix of the head, so many series are one page.
-PAGE_COLUMNS = 32
 
 _HEADER = struct.Struct("<7I")
 _CONSTANT, _INTEGRAL, _GENERAL = 0, 1, 2
@@ -84,21 +82,25 @@ def decode_page(page: bytes | memoryview, lengths: Lengths) -> ValueArray:
     return flat
 
 
-def encode_columns(matrix: ValueArray) -> list[bytes]:
-    """A matrix, series by times, as pages of PAGE_COLUMNS series each."""
-    pages = []
-    for first in range(0, len(matrix), PAGE_COLUMNS):
-        part = matrix[first : first + PAGE_COLUMNS]
-        pages.append(encode_page(part.ravel(), np.full(len(part), part.shape[1], np.int64)))
-    return pages
+def encode_matrix(matrix: ValueArray) -> list[bytes]:
+    """A matrix, series by times, as pages of as many series as a page holds."""
+    series, times = matrix.shape
+    count = max(1, PAGE_VALUES_MAX // times)
+    parts = [matrix[first : first + count] for first in range(0, series, count)]
+    return [encode_page(part.ravel(), np.full(len(part), times, np.int64)) for part in parts]
 
 
-def decode_columns(pages: Sequence[bytes], series: int, times: int) -> ValueArray:
-    """The matrix again."""
+def decode_matrix(pages: Sequence[bytes | memoryview], series: int, times: int) -> ValueArray:
+    """The matrix again; raises ValueError where the pages do not make one of that size."""
     matrix = np.empty((series, times), np.float64)
-    for number, page in enumerate(pages):
-        part = matrix[number * PAGE_COLUMNS : (number + 1) * PAGE_COLUMNS]
-        part[:] = decode_page(page, np.full(len(part), times, np.int64)).reshape(-1, times)
+    first = 0
+    for page in pages:
+        count, *_ = _HEADER.unpack_from(page)
+        lengths = np.full(count, times, np.int64)
+        matrix[first : first + count] = decode_page(page, lengths).reshape(-1, times)
+        first += count
+    if first != series:
+        raise ValueError(f"pages of {first} series, {series} expected")
     return matrix
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from meterhall.model.labels import Labels
 from meterhall.model.samples import SeriesGroup
-from meterhall.model.stack import SeriesStack, fits, stacked
+from meterhall.model.stack import STACK_CELLS_MAX, SeriesStack, fits, stacked
 from meterhall.tsdb.merging import Piece, clip, drop_empty_times, is_full, merge
 from meterhall.tsdb.series_table import Positions, SeriesTable, Union, edges, united
 from meterhall.tsdb.stacking import Picks, Source, keep_newest, stack
@@ -52,7 +52,9 @@ class StoredSelection:
             if len(group.times):
                 yield group
 
-    def stacks(self, *, newest: bool = False) -> Iterator[SeriesStack]:
+    def stacks(
+        self, *, newest: bool = False, cells_max: int = STACK_CELLS_MAX
+    ) -> Iterator[SeriesStack]:
         """The samples, as many clocks at a time as make a stack.
 
         With `newest`, samples may be missing whose series has a later one.
@@ -61,14 +63,16 @@ class StoredSelection:
         if table.clocks <= _FEW_CLOCKS:
             yield from stacked(self.groups())
             return
-        yield from self._stacks(Picks.every(table.bounds), newest=newest)
+        yield from self._stacks(Picks.every(table.bounds), cells_max, newest=newest)
 
     def some(self, rows: Positions) -> Iterator[SeriesStack]:
         """The samples of some series, likewise. Every page is decoded once."""
         clock_of = self._union.table.clock_of()[rows]
         order = np.argsort(clock_of, kind="stable")
         clocks, sizes = np.unique(clock_of, return_counts=True)
-        yield from self._stacks(Picks(clocks, rows[order], edges(sizes)), newest=False)
+        yield from self._stacks(
+            Picks(clocks, rows[order], edges(sizes)), STACK_CELLS_MAX, newest=False
+        )
 
     def clock_keys(self) -> Positions:
         """A number for each series; equal where two share their clock in every source."""
@@ -95,7 +99,7 @@ class StoredSelection:
             most += np.where(clocks >= 0, source.times_max[clocks], 0)
         return most
 
-    def _stacks(self, picks: Picks, *, newest: bool) -> Iterator[SeriesStack]:
+    def _stacks(self, picks: Picks, cells_max: int, *, newest: bool) -> Iterator[SeriesStack]:
         """Stacks of clocks that are about as long; clocks without samples are left out."""
         longest_of = self._times_max()[picks.clocks]
         here = np.flatnonzero(longest_of)
@@ -110,7 +114,7 @@ class StoredSelection:
         first, series, shortest, longest = 0, 0, 0, 0
         for at, length in enumerate(lengths.tolist()):
             shortest, longest = min(shortest, length), max(longest, length)
-            if at > first and not fits(series + sizes[at], shortest, longest):
+            if at > first and not fits(series + sizes[at], shortest, longest, cells_max):
                 yield from self._stack(picks.some(np.arange(first, at)), newest=newest)
                 first = at
             if at == first:

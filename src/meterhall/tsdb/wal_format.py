@@ -19,9 +19,9 @@ from meterhall.model.labels import Labels
 from meterhall.model.samples import ABSENT_BITS, TimestampArray, ValueArray
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.pages import (
-    decode_columns,
+    decode_matrix,
     decode_numbers,
-    encode_columns,
+    encode_matrix,
     encode_numbers,
 )
 
@@ -126,32 +126,24 @@ class GroupRow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SealedRows:
-    """Many rows of a group as the head keeps them: pages of neighbouring places (`pages.encode_columns`).
+    """Many rows of a group: `values[place]` are those of the column `columns[place]`, ABSENT where it has none.
 
-    `columns[place]` is the group's column, or -1 where the series is gone.
+    A column is -1 where the series is gone.
     """
 
     group: int
     times: TimestampArray
     columns: NDArray[np.int64]
-    pages: Sequence[bytes]
-
-    @staticmethod
-    def of(
-        group: int, times: TimestampArray, columns: NDArray[np.int64], matrix: ValueArray
-    ) -> "SealedRows":
-        """Seals a matrix, columns by times."""
-        return SealedRows(group, times, columns, encode_columns(matrix))
+    values: ValueArray
 
     def rows(self) -> Iterator[GroupRow]:
         """The same samples, row by row."""
-        matrix = decode_columns(self.pages, len(self.columns), len(self.times))
-        present = (matrix.view(np.uint64) != ABSENT_BITS) & (self.columns >= 0)[:, None]
+        present = (self.values.view(np.uint64) != ABSENT_BITS) & (self.columns >= 0)[:, None]
         for at, time_ms in enumerate(self.times.tolist()):
             places = np.flatnonzero(present[:, at])
             if len(places):
                 columns = self.columns[places].astype(np.uint32)
-                yield GroupRow(self.group, time_ms, 0, columns, matrix[places, at])
+                yield GroupRow(self.group, time_ms, 0, columns, self.values[places, at])
 
 
 def segment_header(number: int, before: Segment = NO_SEGMENT) -> bytes:
@@ -326,20 +318,21 @@ def decode_samples(payload: memoryview) -> list[GroupRow]:
 def encode_sealed(rows: SealedRows) -> bytes:
     """Payload of a SEALED record."""
     times, columns = encode_numbers(rows.times), encode_numbers(rows.columns)
-    counts = len(rows.times), len(rows.columns), len(rows.pages)
+    pages = encode_matrix(rows.values)
+    counts = len(rows.times), len(rows.columns), len(pages)
     return b"".join(
         (
             _SEALED.pack(rows.group, *counts, len(times), len(columns)),
-            np.fromiter(map(len, rows.pages), "<u4", len(rows.pages)).tobytes(),
+            np.fromiter(map(len, pages), "<u4", len(pages)).tobytes(),
             times,
             columns,
-            *rows.pages,
+            *pages,
         )
     )
 
 
 def decode_sealed(payload: memoryview) -> SealedRows:
-    """The rows in a payload whose checksum was right; the pages are copies."""
+    """The rows in a payload whose checksum was right."""
     group, row_count, column_count, page_count, time_bytes, column_bytes = _SEALED.unpack_from(
         payload
     )
@@ -349,8 +342,8 @@ def decode_sealed(payload: memoryview) -> SealedRows:
     columns = decode_numbers(payload[position : position + column_bytes], column_count)
     ends = (np.cumsum(lengths, dtype=np.int64) + position + column_bytes).tolist()
     begins = [position + column_bytes, *ends[:-1]]
-    pages = [bytes(payload[begin:end]) for begin, end in zip(begins, ends, strict=True)]
-    return SealedRows(group, times, columns, pages)
+    pages = [payload[begin:end] for begin, end in zip(begins, ends, strict=True)]
+    return SealedRows(group, times, columns, decode_matrix(pages, column_count, row_count))
 
 
 def _crc(length: int, kind: int, payload: bytes | memoryview) -> int:

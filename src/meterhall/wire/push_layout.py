@@ -21,15 +21,16 @@ from numpy.typing import NDArray
 from meterhall.model.samples import RefArray, TimestampArray, ValueArray
 
 _TIME_BYTES = 6
-# From the end of a sample back to its value, and to the eight bytes that end with its time.
-_VALUE_BACK, _WORD_BACK = 15, 8
-_WORD_SHIFT = 16
+# From the end of a sample back to its value, and its last sixteen bytes.
+_VALUE_BACK, _TAIL_BYTES = 15, 16
+# In these: the value, and a word whose upper six bytes are the time.
+_VALUE_AT, _WORD_AT = 1, 8
+_WORD_SHIFT = np.uint64(16)
 _CONTINUES = np.uint64(0x8080_8080_8080)
 _ALL_BUT_LAST = np.uint64(0x0080_8080_8080)
 _BLANK_VALUE = np.void(bytes(8))
 _BLANK_TIME = np.void(bytes(_TIME_BYTES))
-_FLOAT = np.dtype(np.float64).newbyteorder("<")
-_WORD = np.dtype(np.uint64).newbyteorder("<")
+_TAIL = np.dtype((np.void, _TAIL_BYTES))
 _Item = TypeVar("_Item", bound=np.generic)
 
 
@@ -45,38 +46,44 @@ class Layout:
         ends: NDArray[np.int64],
         has_value: NDArray[np.bool_],
     ) -> None:
-        """Of a body in which each series of `blocks` has one sample; `ends` tells where each ends."""
+        """Of a body in which each series of `blocks` has one sample; `ends` tells where each ends, from byte 16 on."""
         self.blocks = blocks
         # What the receiver calls the series; it sets and resets this.
         self.refs: RefArray | None = None
         self._ends = ends
         self._full = None if has_value.all() else np.flatnonzero(has_value)
-        self._blank = self._blanked(message)
+        self._blank = bytearray(message)
+        self._blank_out(self._blank)
 
     @property
     def size(self) -> int:
         """How many bytes of memory it takes, about."""
         return len(self._blank) + 24 * len(self._ends)
 
-    def read(self, message: bytes) -> tuple[TimestampArray, ValueArray] | None:
-        """Times and values of a body of this layout; None for any other."""
-        if len(message) != len(self._blank) or self._blanked(message) != self._blank:
+    def read(self, message: bytearray) -> tuple[TimestampArray, ValueArray] | None:
+        """Times and values of a body of this layout, which is blanked out then; None for any other.
+
+        A body is a few hundred kilobytes of which a tenth is samples: it is not copied, and walked through once.
+        """
+        if len(message) != len(self._blank):
             return None
-        times = read_times(message, self._ends)
+        places = self._ends - _TAIL_BYTES
+        tails = _at(message, _TAIL)[places]
+        self._blank_out(message)
+        times = _times(tails) if message == self._blank else None
         if times is None:
+            _at(message, _TAIL)[places] = tails
             return None
         if self._full is None:
-            return times, read_values(message, self._ends)
+            return times, _values(tails)
         values = np.zeros(len(times), np.float64)
-        values[self._full] = read_values(message, self._ends[self._full])
+        values[self._full] = _values(tails)[self._full]
         return times, values
 
-    def _blanked(self, message: bytes) -> bytearray:
-        blank = bytearray(message)
+    def _blank_out(self, message: bytearray) -> None:
         full = self._ends if self._full is None else self._ends[self._full]
-        _at(blank, _BLANK_VALUE.dtype)[full - _VALUE_BACK] = _BLANK_VALUE
-        _at(blank, _BLANK_TIME.dtype)[self._ends - _TIME_BYTES] = _BLANK_TIME
-        return blank
+        _at(message, _BLANK_VALUE.dtype)[full - _VALUE_BACK] = _BLANK_VALUE
+        _at(message, _BLANK_TIME.dtype)[self._ends - _TIME_BYTES] = _BLANK_TIME
 
 
 class Layouts:
@@ -101,14 +108,14 @@ class Layouts:
             self._by_first[layout.blocks[0]] = layout
 
 
-def read_values(message: bytes, ends: NDArray[np.int64]) -> ValueArray:
-    """The doubles of samples that end there."""
-    return _at(message, _FLOAT)[ends - _VALUE_BACK]
+def _values(tails: NDArray[np.void]) -> ValueArray:
+    """The doubles; rubbish where a sample has none."""
+    return np.ndarray((len(tails),), "<f8", tails, _VALUE_AT, (_TAIL_BYTES,)).astype(np.float64)
 
 
-def read_times(message: bytes, ends: NDArray[np.int64]) -> TimestampArray | None:
-    """The times of samples that end there, which is not before byte 8; None where one has not six bytes."""
-    words = _at(message, _WORD)[ends - _WORD_BACK] >> np.uint64(_WORD_SHIFT)
+def _times(tails: NDArray[np.void]) -> TimestampArray | None:
+    """None where one has not six bytes."""
+    words = np.ndarray((len(tails),), "<u8", tails, _WORD_AT, (_TAIL_BYTES,)) >> _WORD_SHIFT
     if not ((words & _CONTINUES) == _ALL_BUT_LAST).all():
         return None
     times = words & np.uint64(0x7F)
@@ -117,6 +124,6 @@ def read_times(message: bytes, ends: NDArray[np.int64]) -> TimestampArray | None
     return times.view(np.int64)
 
 
-def _at(data: bytes | bytearray, kind: np.dtype[_Item]) -> NDArray[_Item]:
+def _at(data: bytearray, kind: np.dtype[_Item]) -> NDArray[_Item]:
     """An item from every offset on; they overlap."""
     return np.ndarray((len(data) - kind.itemsize + 1,), kind, data, strides=(1,))

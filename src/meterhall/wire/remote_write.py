@@ -114,11 +114,12 @@ def decode(
     `layouts` are of the same sender and `known` for ever; the body's own is kept there, if it has one.
     Contract 6.2 has one text for every body that cannot be decoded; ours adds the cause behind it.
     """
-    message = decode_block(body, decoded_bytes_max)
+    decoded = decode_block(body, decoded_bytes_max)
     if layouts is not None:
-        repeated = _read_repeated(message, layouts)
+        repeated = _read_repeated(decoded, layouts)
         if repeated is not None:
             return repeated
+    message = bytes(decoded)
     columns = _Columns(known, Budget(fields_max))
     try:
         at = 0
@@ -131,7 +132,7 @@ def decode(
         raise WriteRequestError(f"{CORRUPT}: proto: {error}") from None
 
 
-def _read_repeated(message: bytes, layouts: Layouts) -> WriteRequest | None:
+def _read_repeated(message: bytearray, layouts: Layouts) -> WriteRequest | None:
     """A body of a known layout; None for any other."""
     first = _first_block(message)
     layout = None if first is None else layouts.get(first)
@@ -142,7 +143,7 @@ def _read_repeated(message: bytes, layouts: Layouts) -> WriteRequest | None:
     return WriteRequest(layout.blocks, owners, *samples, {}, {}, 0, 0, layout)
 
 
-def _first_block(message: bytes) -> bytes | None:
+def _first_block(message: bytearray) -> bytes | None:
     """The label block of a body that begins with a known series; where it doesn't, anything."""
     begin, length = 2, message[1] if len(message) > _SAMPLE_BYTES else 0
     if length >= _CONTINUES:
@@ -153,7 +154,7 @@ def _first_block(message: bytes) -> bytes | None:
         if message.startswith(_SAMPLE_HEAD, max(0, end - _SAMPLE_BYTES))
         else _ZERO_BYTES
     )
-    return message[begin : end - size] if end - size >= begin else None
+    return bytes(message[begin : end - size]) if end - size >= begin else None
 
 
 def decode_labels(block: bytes) -> RawLabels:

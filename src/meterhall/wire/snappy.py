@@ -17,8 +17,8 @@ _LENGTH_BYTES_MAX = 5
 _EXPANSION_MAX = 64 / 3
 
 
-def decode_block(block: bytes, decoded_bytes_max: int) -> bytes:
-    """The decoded bytes. Raises WriteRequestError with Prometheus' texts."""
+def decode_block(block: bytes, decoded_bytes_max: int) -> bytearray:
+    """The decoded bytes, the caller's to keep. Raises WriteRequestError with Prometheus' texts."""
     if block.startswith(_FRAMED_MAGIC):
         raise WriteRequestError(CORRUPT)
     declared, elements = _declared_length(block)
@@ -29,10 +29,11 @@ def decode_block(block: bytes, decoded_bytes_max: int) -> bytes:
     if declared > elements * _EXPANSION_MAX:
         raise WriteRequestError(CORRUPT)
     try:
-        decoded = bytes(cramjam.snappy.decompress_raw(block))
+        decoded = bytearray(declared)
+        written = cramjam.snappy.decompress_raw_into(block, decoded)
     except cramjam.DecompressionError:
         raise WriteRequestError(CORRUPT) from None
-    if len(decoded) != declared:
+    if written != declared:
         raise WriteRequestError(CORRUPT)
     return decoded
 

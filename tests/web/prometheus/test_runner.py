@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from concurrent.futures import Future
 
 import pytest
 
@@ -39,6 +40,32 @@ def test_work_returns_and_raises_where_it_is_awaited(pool):
         assert await runner.run(A, lambda ticket: ticket.timeout_s) == 120.0
         with pytest.raises(ZeroDivisionError):
             await runner.run(A, lambda _: 1 // 0)
+
+    asyncio.run(main())
+
+
+def test_an_answer_is_held_back_until_what_it_rests_on_is_done(pool):
+    runner = pool(concurrency=1)
+
+    async def asked(promise: Future[None]) -> asyncio.Task[str]:
+        def work(ticket):
+            ticket.hold_back(promise)
+            return "done"
+
+        task = asyncio.create_task(runner.run(A, work))
+        # Whoever comes next finds the worker free, and the answer still held.
+        assert await runner.run(A, lambda _: "next") == "next"
+        assert not task.done()
+        return task
+
+    async def main():
+        kept, broken = Future(), Future()
+        waiting, failing = await asked(kept), await asked(broken)
+        kept.set_result(None)
+        assert await waiting == "done"
+        broken.set_exception(OSError("disk full"))
+        with pytest.raises(OSError, match="disk full"):
+            await failing
 
     asyncio.run(main())
 

@@ -71,8 +71,8 @@ class Grouped:
         """Number of groups; each has at least one row."""
         return len(self.bounds) - 1
 
-    def parts(self) -> Iterator[Part]:
-        """Everything, in parts that fit a cache: whole groups, of large groups some steps at a time."""
+    def parts(self, cells_max: int = _PART_CELLS) -> Iterator[Part]:
+        """Everything, in parts of a bounded size: whole groups, of large groups some steps at a time."""
         edges = self.bounds.tolist()
         begin = 0
         while begin < self.groups:
@@ -80,7 +80,7 @@ class Grouped:
             while end < self.groups and edges[end + 1] - edges[begin] <= _PART_ROWS:
                 end += 1
             rows = self.order[edges[begin] : edges[end]]
-            span = max(1, _PART_CELLS // len(rows))
+            span = max(1, cells_max // len(rows))
             for first in range(0, self.values.shape[1], span):
                 steps = slice(first, first + span)
                 yield Part(slice(begin, end), steps, rows, self._members(rows, steps, begin, end))

@@ -19,6 +19,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -79,6 +80,7 @@ class Ticket(Generic[T]):
         self._lock = threading.Lock()
         self._canceled = False
         self._budget: Budget | None = None
+        self._held_back: Future[None] | None = None
 
     @property
     def timeout_s(self) -> float:
@@ -116,10 +118,26 @@ class Ticket(Generic[T]):
             if self._budget is not None:
                 self._budget.cancel()
 
-    def end(self) -> None:
+    def hold_back(self, until: Future[None]) -> None:
+        """For the work: what it returns is not answered before this is done, and not at all where this fails.
+
+        So the event loop is woken once, and no worker waits.
+        """
+        self._held_back = until
+
+    def end(self, result: T | None, error: BaseException | None) -> None:
         """Called by the worker when the work is done."""
         if self._budget is not None:
             self._budget.close()
+        if self._held_back is None or error is not None:
+            self._settle(result, error)
+        else:
+            self._held_back.add_done_callback(lambda done: self._settle(result, done.exception()))
+
+    def _settle(self, result: T | None, error: BaseException | None) -> None:
+        # The loop may have been closed while the work was done.
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(_settle, self.future, result, error)
 
     def take_work(self) -> "Callable[[Ticket[T]], T]":
         """What is to be done; may be taken once.
@@ -284,10 +302,7 @@ def _perform(ticket: Ticket[Any]) -> None:
         result = ticket.take_work()(ticket)
     except BaseException as raised:  # noqa: BLE001 - it is raised again where the answer is awaited
         error = raised
-    ticket.end()
-    # The loop may have been closed while the work was done.
-    with contextlib.suppress(RuntimeError):
-        ticket.loop.call_soon_threadsafe(_settle, ticket.future, result, error)
+    ticket.end(result, error)
 
 
 def _settle(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:

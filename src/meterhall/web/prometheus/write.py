@@ -5,8 +5,6 @@ samples that can never be taken are 400, a project over its limits is 429 and a 
 none of its headers is ever sent. Errors are plain text here, as senders log them.
 """
 
-import asyncio
-
 from starlette.types import Receive
 
 from meterhall.ingest.push import Received
@@ -14,7 +12,7 @@ from meterhall.model.errors import MeterhallError
 from meterhall.web.body import BodyReader, discard
 from meterhall.web.errors import Refused, failure_of
 from meterhall.web.prometheus.call import Backend, Call
-from meterhall.web.prometheus.runner import Runner
+from meterhall.web.prometheus.runner import Runner, Ticket
 from meterhall.web.reply import CLOSE, NOSNIFF, TEXT, Header, Reply
 
 _MEDIA_TYPE = b"application/x-protobuf"
@@ -35,11 +33,14 @@ async def write(
         return reply
     try:
         body = await bodies.read(call.headers, receive, backend.settings.push_bytes_max)
+
+        def work(ticket: Ticket[Received]) -> Received:
+            received = backend.pushes.receive(call.tenant, body)
+            ticket.hold_back(received.durable)
+            return received
+
         try:
-            received = await runner.run(
-                call.tenant, lambda _: backend.pushes.receive(call.tenant, body)
-            )
-            await asyncio.wrap_future(received.durable)
+            received = await runner.run(call.tenant, work)
         finally:
             bodies.release(body)
     except MeterhallError as error:
