@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from meterhall.web.encode import encode_error
+from meterhall.web.gathering import Gathering
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class HeadTimeoutProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Starts the clock of the first head."""
-        super().connection_made(transport)
+        super().connection_made(Gathering(transport, self.loop))
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
