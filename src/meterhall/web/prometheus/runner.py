@@ -251,22 +251,25 @@ class Runner:
         wake: SimpleQueue[bool] = SimpleQueue()
         going_on = True
         while going_on:
-            while self._serve_next(wake):
-                pass
+            ticket = self._next(wake)
+            while ticket is not None:
+                ticket = self._serve_one(ticket, wake)
             going_on = wake.get()
 
-    def _serve_next(self, wake: SimpleQueue[bool]) -> bool:
+    def _serve_one(self, ticket: Ticket[Any], wake: SimpleQueue[bool]) -> Ticket[Any] | None:
+        """Works on a ticket; returns the next one."""
         # A function of its own, so that an idle worker holds no answer of the past.
-        ticket = self._next(wake)
-        if ticket is None:
-            return False
-        _perform(ticket)
-        self._done(ticket)
-        return True
+        result, error = _performed(ticket)
+        # The event loop wants the interpreter's lock as soon as it is told: all else is done before.
+        following = self._next(wake, done=ticket)
+        ticket.end(result, error)
+        return following
 
-    def _next(self, wake: SimpleQueue[bool]) -> Ticket[Any] | None:
+    def _next(self, wake: SimpleQueue[bool], done: Ticket[Any] | None = None) -> Ticket[Any] | None:
         """The first ticket of the first tenant in turn that has a worker to spare; without any the worker is idle."""
         with self._lock:
+            if done is not None:
+                self._forget(done)
             for tenant, queue in self._waiting.items():
                 running = self._running.get(tenant, 0)
                 if running >= self._settings.tenant_concurrency:
@@ -286,23 +289,21 @@ class Runner:
                 self._idle.append(wake)
         return None
 
-    def _done(self, ticket: Ticket[Any]) -> None:
-        tenant = ticket.tenant
-        with self._lock:
-            del self._begun[ticket]
-            self._running[tenant] -= 1
-            if not self._running[tenant]:
-                del self._running[tenant]
+    def _forget(self, done: Ticket[Any]) -> None:
+        tenant = done.tenant
+        del self._begun[done]
+        self._running[tenant] -= 1
+        if not self._running[tenant]:
+            del self._running[tenant]
 
 
-def _perform(ticket: Ticket[Any]) -> None:
-    result, error = None, None
+def _performed(ticket: Ticket[T]) -> tuple[T | None, BaseException | None]:
+    """What the work returns, or raises."""
     try:
         ticket.begin()
-        result = ticket.take_work()(ticket)
-    except BaseException as raised:  # noqa: BLE001 - it is raised again where the answer is awaited
-        error = raised
-    ticket.end(result, error)
+        return ticket.take_work()(ticket), None
+    except BaseException as error:  # noqa: BLE001 - it is raised again where the answer is awaited
+        return None, error
 
 
 def _settle(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
