@@ -55,25 +55,28 @@ class Clocks:
         offsets = self.offsets[clocks]
         lengths = self.offsets[clocks + 1] - offsets
         before = self._before_one_by_one if len(clocks) <= _FEW_CLOCKS else self._before
-        begin = before(clocks, start_ms)
-        counts = np.maximum(before(clocks, end_ms + 1) - begin, 0)
+        moments = np.repeat((start_ms, end_ms + 1), len(clocks))
+        begin, end = before(np.concatenate((clocks, clocks)), moments).reshape(2, -1)
+        counts = np.maximum(end - begin, 0)
         return Cut(offsets, lengths, begin, counts)
 
-    def _before_one_by_one(self, clocks: Positions, moment_ms: int) -> Positions:
-        places = [self.part(clock).searchsorted(moment_ms) for clock in clocks.tolist()]
+    def _before_one_by_one(self, clocks: Positions, moments: TimestampArray) -> Positions:
+        pairs = zip(clocks.tolist(), moments.tolist(), strict=True)
+        places = [self.part(clock).searchsorted(moment_ms) for clock, moment_ms in pairs]
         return np.array(places, np.int64)
 
-    def _before(self, clocks: Positions, moment_ms: int) -> Positions:
-        """How many times of each of these clocks lie before a moment: all are bisected together."""
+    def _before(self, clocks: Positions, moments: TimestampArray) -> Positions:
+        """How many times of each of these clocks lie before its moment: all are bisected together."""
         low, high = self.offsets[clocks], self.offsets[clocks + 1]
-        begun = self.times[low] < moment_ms
-        inside = begun & (self.times[high - 1] >= moment_ms)
+        begun = self.times[low] < moments
+        inside = begun & (self.times[high - 1] >= moments)
         found = np.where(begun, high, low)
         if inside.any():
-            low, high = self._nearly(low[inside], high[inside], moment_ms)
+            moments = moments[inside]
+            low, high = self._nearly(low[inside], high[inside], moments)
             for _ in range(int((high - low).max()).bit_length()):
                 middle = (low + high) >> 1
-                before = self.times[np.minimum(middle, high - 1)] < moment_ms
+                before = self.times[np.minimum(middle, high - 1)] < moments
                 before &= low < high
                 low = np.where(before, middle + 1, low)
                 high = np.where(before, high, middle)
@@ -81,16 +84,16 @@ class Clocks:
         return found - self.offsets[clocks]
 
     def _nearly(
-        self, low: Positions, high: Positions, moment_ms: int
+        self, low: Positions, high: Positions, moments: TimestampArray
     ) -> tuple[Positions, Positions]:
-        """Nearer bounds of the first time at or after a moment, which is between the first and the last of each clock.
+        """Nearer bounds of the first time at or after a moment, which is between the first and the last of its clock.
 
         Most clocks tick evenly, so that it lies about where a straight line has it.
         """
         first, last = self.times[low], self.times[high - 1]
-        guess = low + (moment_ms - first) * (high - 1 - low) // np.maximum(last - first, 1)
+        guess = low + (moments - first) * (high - 1 - low) // np.maximum(last - first, 1)
         near, far = np.maximum(guess - _UNEVEN, low), np.minimum(guess + _UNEVEN, high - 1)
-        right = (self.times[near] < moment_ms) & (self.times[far] >= moment_ms)
+        right = (self.times[near] < moments) & (self.times[far] >= moments)
         return np.where(right, near, low), np.where(right, far + 1, high)
 
 
