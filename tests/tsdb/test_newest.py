@@ -118,3 +118,15 @@ def test_only_a_few_absent_cells_are_passed(store, absent, told):
     append(writer, B, *((NOW + step, 1.0) for step in range(1, absent + 1)))
     found = newest(store, ONLY_A, end_ms=NOW + 100)
     assert found == ([(A, NOW, 9.0)] if told else None)
+
+
+def test_many_series_are_told_of_the_head_alone(store):
+    writer = store.writer(TENANT)
+    names = [Matcher(MatchOp.EQUAL, "__name__", "many")]
+    for number in range(20):
+        append(writer, series("many", host=str(number)), (NOW, float(number)), clock=str(number))
+    assert sorted(value for _, _, value in newest(store, names, series_max=20)) == list(range(20))
+    assert newest(store, names, series_max=19) is None
+    store.flush(NOW + 3_600_000)
+    assert len(dump(store, matchers=names)) == 20
+    assert newest(store, names, series_max=20) is None

@@ -32,8 +32,10 @@ from meterhall.query.kernels.clocked import last, machine
 from meterhall.query.kernels.windows import IndexArray, positions
 from meterhall.query.sharing import shared
 
-# As many series' newest samples are looked up one by one.
+# As many series' samples are looked up one by one, wherever that is done.
 FEW_SERIES = 8
+# And as many series' newest samples on a worker: it is sooner done than reading their clocks.
+_NEWEST_SERIES_MAX = 256
 # Smaller stacks cost more to make than they save: a quarter of a megabyte.
 _STACK_CELLS_MIN = 1 << 15
 
@@ -153,7 +155,7 @@ def _select_few(
 ) -> Frame | None:
     """`select_instant` where the reader tells a few series' samples at once."""
     if len(ends) == 1:
-        newest = newest_of_few(reader, node, int(ends[0]), lookback_ms)
+        newest = newest_of_few(reader, node, int(ends[0]), lookback_ms, _NEWEST_SERIES_MAX)
         return None if newest is None else _frame_of(newest, budget, stamps=stamps)
     series = None if stamps else few_at_hand(reader, node, ends, lookback_ms)
     if series is None:
@@ -164,13 +166,17 @@ def _select_few(
 
 
 def newest_of_few(
-    reader: SeriesReader, node: VectorSelector, end_ms: int, lookback_ms: int
+    reader: SeriesReader,
+    node: VectorSelector,
+    end_ms: int,
+    lookback_ms: int,
+    series_max: int = FEW_SERIES,
 ) -> list[NewestSample] | None:
-    """What `select_instant` finds at one step, or None where there may be more than a few series.
+    """What `select_instant` finds at one step, or None where there may be more series.
 
-    Takes some microseconds, whatever the store holds.
+    Takes some microseconds for each series, whatever the store holds.
     """
-    found = reader.newest(node.matchers, end_ms - lookback_ms + 1, end_ms, FEW_SERIES)
+    found = reader.newest(node.matchers, end_ms - lookback_ms + 1, end_ms, series_max)
     if found is None:
         return None
     return [sample for sample in found if sample[2] == sample[2] or not _is_marker(sample[2])]

@@ -18,6 +18,9 @@ from meterhall.tsdb.stacking import Source
 
 T = TypeVar("T")
 
+# More series of a block are sooner read together than one by one.
+_OF_BLOCKS_MAX = 8
+
 
 @dataclass(frozen=True, slots=True)
 class TenantReader:
@@ -44,6 +47,8 @@ class TenantReader:
         Waits for no lock, reads no file and decodes nothing: it may be asked on the event loop.
         """
         start_ms, end_ms = _int64(start_ms), _int64(end_ms)
+        if self.history.newest_ms() >= start_ms:
+            series_max = min(series_max, _OF_BLOCKS_MAX)
         try:
             found = self._recent(
                 lambda head: head_at_hand.newest(head, matchers, start_ms, end_ms, series_max)
