@@ -203,16 +203,24 @@ class Group:
         row_start = max(start_ms, self._published_ms)
         first, last = 0, self._rows
         times = self._raw_times[:last]
-        if last and (times[0] < row_start or times[-1] > end_ms):
+        if last and times[0] < row_start:
             first = int(times.searchsorted(row_start, "left"))
+        if last and times[-1] > end_ms:
             last = int(times.searchsorted(end_ms, "right"))
+        sealed = self._sealed
+        if sealed:
+            # Most questions are about what is newer than all of them.
+            newer = sealed[-1].last_ms < row_start
+            sealed = (
+                () if newer else tuple(each for each in sealed if each.reaches(row_start, end_ms))
+            )
         return GroupView(
             slots,
             row_start,
             end_ms,
             times[first:last],
             self._raw[first:last],
-            [each for each in self._sealed if each.reaches(row_start, end_ms)],
+            sealed,
             (self._flushing.between(start_ms, end_ms), self._side.between(start_ms, end_ms)),
         )
 

@@ -79,7 +79,10 @@ class GroupView:
             if len(times):
                 found.append((times, values, None))
         if len(self.raw_times):
-            found.append((self.raw_times, self.raw, slots))
+            if lowest == highest and len(slots) == 1:
+                found.append((self.raw_times, self.raw[:, lowest : lowest + 1].T, None))
+            else:
+                found.append((self.raw_times, self.raw, slots))
         return found
 
     def _merged(self, slots: Slots) -> Piece:
