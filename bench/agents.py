@@ -96,8 +96,9 @@ class Host:
 
 @dataclass
 class Counts:
-    """What the service answered."""
+    """What the service answered until a moment of the monotonic clock."""
 
+    until_s: float = float("inf")
     polls_s: list[float] = field(default_factory=list)
     reports_s: list[float] = field(default_factory=list)
     busy: int = 0
@@ -238,13 +239,15 @@ class Agent:
         page = self.host.page(time_ms // 60_000, told=self.told)
         return Scrape(self.seq, self.target_id, time_ms, 0.0125, page)
 
-    async def live(self, until_s: float, counts: Counts) -> None:
-        """Polls and reports, until then."""
+    async def live(self, counts: Counts) -> None:
+        """Polls and reports until `counts` ends. What is under way then is answered and counted."""
         random_ = random.Random(self.number)
         poll_s = time.monotonic() + random_.random() * _POLL_S
         report_s = time.monotonic() + random_.random() * _INTERVAL_S
-        while (next_s := min(poll_s, report_s)) < until_s:
+        while (next_s := min(poll_s, report_s)) < counts.until_s:
             await asyncio.sleep(max(0.0, next_s - time.monotonic()))
+            if next_s >= counts.until_s:
+                return
             if next_s == poll_s:
                 poll_s += _POLL_S
                 await self.poll(counts)
@@ -313,12 +316,11 @@ async def begin(service: Meterhall, count: int) -> Fleet:
 
 async def steady(service: Meterhall, fleet: Fleet, seconds: float) -> Table:
     """Everyone polls and reports."""
-    counts = Counts()
     service.forget_peak()
     begun_s, cpu_s = time.monotonic(), service.cpu_seconds()
     own_s = time.process_time()
-    until_s = begun_s + seconds
-    await asyncio.gather(*(agent.live(until_s, counts) for agent in fleet.agents))
+    counts = Counts(begun_s + seconds)
+    await asyncio.gather(*(agent.live(counts) for agent in fleet.agents))
     took_s, cpu_s = time.monotonic() - begun_s, service.cpu_seconds() - cpu_s
     rows = [
         *_latencies(counts),
@@ -347,12 +349,11 @@ async def returning(service: Meterhall, fleet: Fleet, size: Size) -> Table:
     before = _counted(service, fleet, hours)
     service.forget_peak()
     begun_s, cpu_s = time.monotonic(), service.cpu_seconds()
-    going_on = [asyncio.ensure_future(agent.live(float("inf"), live)) for agent in fleet.agents]
+    going_on = [asyncio.ensure_future(agent.live(live)) for agent in fleet.agents]
     await asyncio.gather(*(agent.fill(times_ms, filled, size.spread) for agent in back))
     took_s, cpu_s = time.monotonic() - begun_s, service.cpu_seconds() - cpu_s
-    for task in going_on:
-        task.cancel()
-    await asyncio.gather(*going_on, return_exceptions=True)
+    live.until_s = 0.0
+    await asyncio.gather(*going_on)
     peak_mb = service.memory().peak_mb
     found = _counted(service, fleet, hours) - before
     expected = filled.acknowledged + live.acknowledged
