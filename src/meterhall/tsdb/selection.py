@@ -107,7 +107,7 @@ class StoredSelection:
         if not len(here):
             return
         lengths = longest_of[here]
-        if fits(len(picks.rows), int(lengths.min()), int(lengths.max())):
+        if fits(len(picks.rows), int(lengths.min()), int(lengths.max()), cells_max):
             yield from self._stack(picks, newest=newest)
             return
         sizes = np.diff(picks.bounds).tolist()
