@@ -77,6 +77,17 @@ def test_too_many_series_or_samples_are_not_told(store, monkeypatch):
     assert held(store)
 
 
+@pytest.mark.parametrize("flushed", [False, True])
+def test_many_parts_are_not_told(store, monkeypatch, flushed):
+    if flushed:
+        store.flush(NOW)
+        dump(store, matchers=BOTH)
+    monkeypatch.setattr(at_hand, "_PARTS_MAX", 2)
+    assert len(held(store, BOTH)) == 2
+    monkeypatch.setattr(at_hand, "_PARTS_MAX", 1)
+    assert held(store, BOTH) is None
+
+
 def test_a_late_sample_in_the_range_is_not_told(store):
     append(store.writer(TENANT), A, (NOW - 50_000, 7.0))
     assert held(store) is None

@@ -15,6 +15,8 @@ from meterhall.tsdb.cache import NotAtHand
 
 Samples = tuple[TimestampArray, ValueArray]
 
+# Each takes some microseconds, and some tens of them where a sealed piece must be unpacked.
+_PARTS_MAX = 24
 # A day at an interval of 15 s is less than half of it.
 _SAMPLES_MAX = 16_384
 # Label names, or values of a label.
@@ -29,6 +31,16 @@ def between(times: TimestampArray, values: ValueArray, start_ms: int, end_ms: in
     if last and times[-1] > end_ms:
         last = int(times.searchsorted(end_ms, "right"))
     return times[first:last], values[first:last]
+
+
+def gathered(parts: Iterable[tuple[Labels, Samples]]) -> list[tuple[Labels, Samples]]:
+    """The parts. Raises NotAtHand before there are many."""
+    found: list[tuple[Labels, Samples]] = []
+    for part in parts:
+        if len(found) == _PARTS_MAX:
+            raise NotAtHand
+        found.append(part)
+    return found
 
 
 def joined(parts: Iterable[tuple[Labels, Samples]], series_max: int) -> list[HeldSeries]:

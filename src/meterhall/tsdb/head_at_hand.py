@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
 from meterhall.ports.series import NewestSample
-from meterhall.tsdb.at_hand import Samples
+from meterhall.tsdb.at_hand import Samples, gathered
 from meterhall.tsdb.cache import NotAtHand
 from meterhall.tsdb.head import TenantHead
 
@@ -29,11 +29,11 @@ def samples(
     head: TenantHead, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
 ) -> list[tuple[Labels, Samples]]:
     """All samples in the range of each series that passes, in parts."""
-    return [
+    return gathered(
         (labels, part)
         for labels, group, column in head.few(matchers, series_max)
         for part in group.at_hand(column, start_ms, end_ms)
-    ]
+    )
 
 
 def overlaps(head: TenantHead, start_ms: int, end_ms: int) -> bool:

@@ -12,7 +12,7 @@ from meterhall.model.matcher import Matcher
 from meterhall.model.samples import ABSENT, ABSENT_BITS, TimestampArray, ValueArray
 from meterhall.ports.series import NewestSample
 from meterhall.tsdb import block_at_hand
-from meterhall.tsdb.at_hand import Samples
+from meterhall.tsdb.at_hand import Samples, gathered
 from meterhall.tsdb.block import Block, TenantBlock
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.cache import NotAtHand
@@ -109,10 +109,11 @@ class History:
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, series_max: int
     ) -> list[tuple[Labels, Samples]]:
         """All samples in the range of each series that passes, block by block. Raises NotAtHand."""
-        found: list[tuple[Labels, Samples]] = []
-        for here in self.indexes_at_hand(start_ms, end_ms):
-            found += block_at_hand.samples(here, matchers, start_ms, end_ms, series_max)
-        return found
+        return gathered(
+            part
+            for here in self.indexes_at_hand(start_ms, end_ms)
+            for part in block_at_hand.samples(here, matchers, start_ms, end_ms, series_max)
+        )
 
     def values(
         self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int
