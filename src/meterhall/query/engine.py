@@ -12,6 +12,7 @@ import numpy as np
 from meterhall.model.errors import QueryError
 from meterhall.model.labels import METRIC_NAME, Labels
 from meterhall.model.matcher import MatchOp
+from meterhall.model.ordering import in_order
 from meterhall.model.samples import TimestampArray, ValueArray
 from meterhall.ports.series import SeriesReader
 from meterhall.promql.durations import resolve
@@ -233,4 +234,4 @@ def _window(windows: Windows, row: int) -> tuple[TimestampArray, ValueArray]:
 
 
 def _sorted(labels: Sequence[Labels]) -> list[int]:
-    return sorted(range(len(labels)), key=labels.__getitem__)
+    return in_order(range(len(labels)), key=labels.__getitem__)

@@ -15,8 +15,8 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from meterhall.model.labels import Labels
+from meterhall.model.ordering import in_order, runs_of
 from meterhall.model.samples import TimestampArray
-from meterhall.tsdb.ordering import in_order, runs_of
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.pages import decode_numbers, encode_numbers
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meterhall.model.labels import METRIC_NAME, Labels, label_value
+from meterhall.model.ordering import in_order
 from meterhall.model.samples import ABSENT_BITS, TimestampArray, ValueArray
 from meterhall.tsdb.block_format import (
     HEADER,
@@ -31,7 +32,6 @@ from meterhall.tsdb.block_format import (
 )
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.filenames import temporary
-from meterhall.tsdb.ordering import in_order
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.pages import PAGE_VALUES_MAX, encode_page
 from meterhall.tsdb.selection import StoredSelection

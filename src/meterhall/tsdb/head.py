@@ -24,6 +24,7 @@ from pyroaring import BitMap
 
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
+from meterhall.model.ordering import runs_of
 from meterhall.model.samples import (
     ABSENT_BITS,
     OUT_OF_BOUNDS,
@@ -43,7 +44,6 @@ from meterhall.tsdb.index import HeadIndex
 from meterhall.tsdb.judging import Batch, Past
 from meterhall.tsdb.matching import match, match_few, values_among
 from meterhall.tsdb.merging import runs
-from meterhall.tsdb.ordering import runs_of
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.refusals import duplicate
 from meterhall.tsdb.series_table import SeriesTable, table_bytes, table_of

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
+from meterhall.model.ordering import in_order
 from meterhall.ports.series import HeldSeries, MatcherSets, NewestSample
 from meterhall.tsdb import head_at_hand
 from meterhall.tsdb.at_hand import few_texts, joined
@@ -77,14 +78,14 @@ class TenantReader:
 
     def series(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Labels]:
         """Label sets of the union, sorted."""
-        return sorted(self._found(sets, start_ms, end_ms))
+        return in_order(self._found(sets, start_ms, end_ms))
 
     def label_names(self, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
         """Sorted label names; of all series where `sets` is empty."""
         if sets:
             found = self._found(sets, start_ms, end_ms)
-            return sorted({name for labels in found for name, _ in labels})
-        return sorted(self._union(start_ms, end_ms, lambda index: index.names()))
+            return in_order({name for labels in found for name, _ in labels})
+        return in_order(self._union(start_ms, end_ms, lambda index: index.names()))
 
     def label_values(self, name: str, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
         """Sorted values of one label; of all series where `sets` is empty."""
@@ -94,8 +95,8 @@ class TenantReader:
                 with self.head.lock:
                     found.update(self.head.values(name, matchers, *_range(start_ms, end_ms)))
                 found.update(*self.history.values(name, matchers, *_range(start_ms, end_ms)))
-            return sorted(found)
-        return sorted(self._union(start_ms, end_ms, lambda index: index.values(name)))
+            return in_order(found)
+        return in_order(self._union(start_ms, end_ms, lambda index: index.values(name)))
 
     def label_names_at_hand(self, start_ms: int, end_ms: int) -> list[str] | None:
         """The same of all series where memory alone can tell, as `newest` does."""

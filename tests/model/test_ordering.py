@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterhall.tsdb import ordering
-from meterhall.tsdb.ordering import in_order, runs_of
+from meterhall.model import ordering
+from meterhall.model.ordering import in_order, runs_of
 
 
 @pytest.fixture(autouse=True, scope="module")
