@@ -193,7 +193,10 @@ def _place(ordered: Line, count: int, value: float) -> int:
 
 @inlined
 def _inserted(ordered: Line, count: int, value: float) -> None:
+    """Behind its equals, as a stable sort has 0 and -0; so the first of equals is the oldest, and leaves first."""
     place = _place(ordered, count, value)
+    while place < count and ordered[place] == value:
+        place += 1
     for at in range(count, place, -1):
         ordered[at] = ordered[at - 1]
     ordered[place] = value

@@ -115,6 +115,16 @@ def test_quantiles(given_samples, at):
     )
 
 
+@pytest.mark.parametrize(
+    ("cells", "negative"), [([-1.0, 0.0, -0.0], True), ([-1.0, -0.0, 0.0], False)]
+)
+def test_equal_zeros_stay_in_order_under_a_quantile(cells, negative):
+    """As in Prometheus' insertion sort, which windows of up to twelve samples go through."""
+    times, ends = np.arange(1, 4), np.array([3])
+    found = by_machine(clocked.quantiles(np.array([1.0])), times, np.array([cells, cells]), ends)
+    assert np.signbit(found.values[:, 0]).tolist() == [negative, negative]
+
+
 @pytest.mark.parametrize("stride", [7, 70, 700])
 def test_quantiles_of_long_windows(stride):
     random = np.random.default_rng(stride)
