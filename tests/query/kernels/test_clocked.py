@@ -120,9 +120,10 @@ def test_quantiles(given_samples, at):
 )
 def test_equal_zeros_stay_in_order_under_a_quantile(cells, negative):
     """As in Prometheus' insertion sort, which windows of up to twelve samples go through."""
-    times, ends = np.arange(1, 4), np.array([3])
-    found = by_machine(clocked.quantiles(np.array([1.0])), times, np.array([cells, cells]), ends)
-    assert np.signbit(found.values[:, 0]).tolist() == [negative, negative]
+    times, ends = np.arange(1, 4), np.array([2, 3])
+    matrix, greatest = np.array([cells, cells]), np.ones(2)
+    found = by_machine(clocked.quantiles(greatest), times, matrix, ends)
+    assert np.signbit(found.values[:, 1]).tolist() == [negative, negative]
 
 
 @pytest.mark.parametrize("stride", [7, 70, 700])
