@@ -50,11 +50,11 @@ def test_a_page_that_does_not_fit_is_refused():
             decode_page(page, np.array(lengths))
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (700, 100), (2, 70_000)])
-def test_a_matrix_is_pages_of_as_many_series_as_they_hold(shape):
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (50, 100), (2, 5000)])
+def test_a_matrix_is_pages_of_a_few_series(shape):
     matrix = np.random.default_rng(1).integers(0, 9, shape).astype(float)
     pages = encode_matrix(np.asfortranarray(matrix))
-    assert len(pages) == {3: 1, 700: 2}.get(shape[0], shape[0])
+    assert len(pages) == {3: 1, 50: 2}.get(shape[0], shape[0])
     assert np.array_equal(decode_matrix([memoryview(page) for page in pages], *shape), matrix)
     with pytest.raises(ValueError, match="series"):
         decode_matrix(pages, shape[0] + 1, shape[1])

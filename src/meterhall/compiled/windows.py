@@ -146,12 +146,12 @@ def extrapolated(
 
 @inlined
 def _worse(held: float, value: float, greatest: bool) -> bool:
-    return held <= value if greatest else held >= value
+    return held < value if greatest else held > value
 
 
 @kernel(types.void, _CLOCKED, types.boolean, _POINTS)
 def extremes(of: Clocked, greatest: bool, into: Points) -> None:
-    """Minima or maxima; NaN only where there is nothing else.
+    """Minima or maxima; NaN only where there is nothing else. Of a zero and its negative the first in time.
 
     `queue` has the places that can still become the extreme of a window, best first.
     """

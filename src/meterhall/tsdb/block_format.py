@@ -7,7 +7,7 @@ no single damaged spot costs more than one page. Every section carries its own C
 
 import itertools
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from meterhall.model.labels import Labels
 from meterhall.model.samples import TimestampArray
+from meterhall.tsdb.ordering import in_order, runs_of
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.pages import decode_numbers, encode_numbers
 
@@ -135,13 +136,15 @@ def decode_footer(data: bytes) -> Footer:
 
 def build_index(series: Sequence[Labels], clocks: Sequence[int]) -> IndexColumns:
     """Index of series in the order of their values."""
-    pairs = sorted(set(itertools.chain.from_iterable(series)))
-    symbols = sorted(set(itertools.chain.from_iterable(pairs)))
+    known: set[tuple[str, str]] = set()
+    for some in runs_of(series):
+        known.update(itertools.chain.from_iterable(some))
+    pairs = in_order(known)
+    symbols = in_order({text for pair in pairs for text in pair})
     symbol_of = {text: number for number, text in enumerate(symbols)}
     pair_of = {pair: number for number, pair in enumerate(pairs)}
     widths = np.fromiter(map(len, series), np.int64, len(series))
-    found = map(pair_of.__getitem__, itertools.chain.from_iterable(series))
-    flat = np.fromiter(found, np.int64, int(widths.sum()))
+    flat = np.concatenate([_numbers_of(some, pair_of) for some in runs_of(series)])
     owner = np.repeat(np.arange(len(series)), widths)
     order = np.argsort(flat, kind="stable")
     return IndexColumns(
@@ -154,6 +157,13 @@ def build_index(series: Sequence[Labels], clocks: Sequence[int]) -> IndexColumns
         np.bincount(flat, minlength=len(pairs)),
         owner[order],
     )
+
+
+def _numbers_of(
+    series: Sequence[Labels], pair_of: Mapping[tuple[str, str], int]
+) -> NDArray[np.int64]:
+    found = map(pair_of.__getitem__, itertools.chain.from_iterable(series))
+    return np.fromiter(found, np.int64)
 
 
 def encode_index(index: IndexColumns) -> bytes:

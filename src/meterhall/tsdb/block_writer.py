@@ -31,6 +31,7 @@ from meterhall.tsdb.block_format import (
 )
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.filenames import temporary
+from meterhall.tsdb.ordering import in_order
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.pages import PAGE_VALUES_MAX, encode_page
 from meterhall.tsdb.selection import StoredSelection
@@ -211,10 +212,7 @@ def _series(
     """
     labels = selection.labels
     metrics = [label_value(each, METRIC_NAME) for each in labels]
-    clocks = selection.clock_keys()
-    order = sorted(
-        range(len(labels)), key=list(zip(metrics, clocks.tolist(), labels, strict=True)).__getitem__
-    )
+    order = _order(metrics, selection.clock_keys().tolist(), labels)
     slab_series = max(1, _SLAB_VALUES * len(labels) // max(1, selection.samples_max))
     for first in range(0, len(order), slab_series):
         check()
@@ -223,6 +221,19 @@ def _series(
         for row, line in zip(slab.tolist(), lines, strict=True):
             if line is not None:
                 yield metrics[row], labels[row], line
+
+
+def _order(metrics: Sequence[str], clocks: Sequence[int], series: Sequence[Labels]) -> list[int]:
+    """Places of all series: by metric, then clock, then labels."""
+    places: dict[str, dict[int, list[int]]] = {}
+    for place, (metric, clock) in enumerate(zip(metrics, clocks, strict=True)):
+        places.setdefault(metric, {}).setdefault(clock, []).append(place)
+    order: list[int] = []
+    for metric in in_order(places):
+        of_metric = places[metric]
+        for clock in in_order(of_metric):
+            order += in_order(of_metric[clock], key=series.__getitem__)
+    return order
 
 
 def _read_slab(selection: StoredSelection, slab: Positions) -> list[_Line | None]:

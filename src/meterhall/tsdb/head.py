@@ -43,6 +43,7 @@ from meterhall.tsdb.index import HeadIndex
 from meterhall.tsdb.judging import Batch, Past
 from meterhall.tsdb.matching import match, match_few, values_among
 from meterhall.tsdb.merging import runs
+from meterhall.tsdb.ordering import runs_of
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.refusals import duplicate
 from meterhall.tsdb.series_table import SeriesTable, table_bytes, table_of
@@ -294,18 +295,16 @@ class TenantHead:
 
     def overlaps(self, start_ms: int, end_ms: int) -> bool:
         """Whether any sample may lie in the range."""
-        return any(
-            group.time_min <= end_ms and group.time_max >= start_ms
-            for group in self.groups.values()
-        )
+        groups = self.groups.values()
+        return any(each.time_min <= end_ms and each.time_max >= start_ms for each in groups)
 
     def definitions(self) -> Iterator[Definition]:
         """What a fresh log segment must define so that older ones can go."""
         for group in self.groups.values():
             columns, slots = group.live_columns()
-            labels = self.index.labels(group.series[slots].tolist())
-            if labels:
-                yield Definition(self.tenant, group.number, group.clock, columns.tolist(), labels)
+            for run in runs_of(range(len(columns))):
+                told = columns[run].tolist(), self._labels(group, slots[run])
+                yield Definition(self.tenant, group.number, group.clock, *told)
 
     def drop_idle(self, before_ms: int) -> None:
         """Forgets series whose samples are all in blocks, and groups without series."""

@@ -18,6 +18,10 @@ from meterhall.model.samples import ABSENT_BITS, NAN_BITS, STALE_BITS, ValueArra
 
 PAGE_VALUES_MAX = 65_536
 
+# Neighbours in a group are of many metrics: 500 series by 120 rows of node_exporter take 0.92 bytes a value in pages of
+# as many, 1.27 in one page; ever smaller ones only cost more time.
+_MATRIX_PAGE_VALUES = 4096
+
 _HEADER = struct.Struct("<7I")
 _CONSTANT, _INTEGRAL, _GENERAL = 0, 1, 2
 # Kinds of cells that are kept as positions, in the order of their streams.
@@ -83,9 +87,9 @@ def decode_page(page: bytes | memoryview, lengths: Lengths) -> ValueArray:
 
 
 def encode_matrix(matrix: ValueArray) -> list[bytes]:
-    """A matrix, series by times, as pages of as many series as a page holds."""
+    """A matrix, series by times, as pages of a few series each."""
     series, times = matrix.shape
-    count = max(1, PAGE_VALUES_MAX // times)
+    count = max(1, _MATRIX_PAGE_VALUES // times)
     parts = [matrix[first : first + count] for first in range(0, series, count)]
     return [encode_page(part.ravel(), np.full(len(part), times, np.int64)) for part in parts]
 

@@ -85,6 +85,21 @@ def test_extremes(greatest, given_samples):
     )
 
 
+@pytest.mark.parametrize("greatest", [True, False])
+@pytest.mark.parametrize("count", [2, 3, 7, 40])
+def test_the_first_of_equal_zeros_is_the_extreme(greatest, count):
+    """As Prometheus' comparison has it, which only a smaller or a greater one passes."""
+    times, ends = np.arange(1, count + 1), np.array([count])
+    zeros = np.full((2, count), -0.0)
+    zeros[0, 0] = zeros[1, 1:] = 0.0
+    kernel = over_time.maximum if greatest else over_time.minimum
+    for values in (
+        by_machine(clocked.extremes(greatest=greatest), times, zeros, ends).values,
+        kernel(aligned(times, zeros, ends, RANGE_MS)),
+    ):
+        assert np.signbit(values[:, 0]).tolist() == [False, True]
+
+
 @given(
     samples(),
     st.lists(

@@ -8,13 +8,25 @@ from meterhall.query.kernels.windows import BoolArray, IndexArray, Windows
 
 
 def minimum(windows: Windows) -> ValueArray:
-    """The least value; NaN only where there is nothing else."""
-    return np.asarray(windows.reduce(np.fmin, windows.values))
+    """The least value; NaN only where there is nothing else. Of a zero and its negative the first in time."""
+    return _first_of_zeros(windows, windows.reduce(np.fmin, windows.values))
 
 
 def maximum(windows: Windows) -> ValueArray:
-    """The greatest value; NaN only where there is nothing else."""
-    return np.asarray(windows.reduce(np.fmax, windows.values))
+    """The greatest value, likewise."""
+    return _first_of_zeros(windows, windows.reduce(np.fmax, windows.values))
+
+
+def _first_of_zeros(windows: Windows, extreme: ValueArray) -> ValueArray:
+    """For NumPy 0 and -0 are the same; Prometheus keeps what came first."""
+    values = windows.values.reshape(-1)
+    zeros = np.flatnonzero(values == 0)
+    if not np.signbit(values[zeros]).any():
+        return extreme
+    chosen = windows.chosen((extreme == 0) & (windows.count > 0))
+    found = extreme.copy()
+    found[chosen.row, chosen.step] = values[zeros[np.searchsorted(zeros, chosen.lo)]]
+    return found
 
 
 def changes(windows: Windows) -> IndexArray:
