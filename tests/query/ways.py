@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from meterhall.compiled.loading import LOADER
 from meterhall.query.kernels import clocked
@@ -11,17 +12,17 @@ WAYS = (ARRAYS, MACHINE)
 
 
 @contextmanager
-def evaluated_by(way: str) -> Iterator[None]:
-    """One of the two, whatever has been loaded so far."""
+def evaluated_by(way: str, room: Any = clocked, kernels: str = "windows") -> Iterator[None]:
+    """One of the two, whatever has been loaded so far, where `room` asks for kernels."""
     LOADER.wait()
-    kernels = {ARRAYS: None, MACHINE: LOADER.kernels("windows")}[way]
-    assert way == ARRAYS or kernels is not None
-    before = clocked.LOADER
-    clocked.LOADER = Fixed(kernels)
+    loaded = {ARRAYS: None, MACHINE: LOADER.kernels(kernels)}[way]
+    assert way == ARRAYS or loaded is not None
+    before = room.LOADER
+    room.LOADER = Fixed(loaded)
     try:
         yield
     finally:
-        clocked.LOADER = before
+        room.LOADER = before
 
 
 class Fixed:

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 # Each has its kernels as functions.
-KERNEL_MODULES = ("points", "windows")
+KERNEL_MODULES = ("points", "rows", "windows")
 
 
 def _silent(_reason: str) -> None:

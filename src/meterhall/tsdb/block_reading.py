@@ -6,11 +6,12 @@ most often all of it, or a stretch.
 
 import itertools
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meterhall.compiled.loading import LOADER
 from meterhall.model.samples import ABSENT, TimestampArray, ValueArray
 from meterhall.tsdb.merging import runs
 from meterhall.tsdb.series_table import Positions, SeriesTable, edges, spread
@@ -171,6 +172,8 @@ class BlockReading:
 
     def write_times(self, out: TimestampArray, column: Positions) -> None:
         """All at once."""
+        if _by_machine(out, np.arange(len(out)), column, self._times, self._at, self.counts):
+            return
         count, first = int(self.counts[0]), int(column[0])
         if (self.counts == count).all() and (column == first).all():
             out[:, first : first + count] = self._times[self._at[:, None] + np.arange(count)]
@@ -221,6 +224,8 @@ def _copy(
     out: ValueArray, rows: Positions, flat: ValueArray, begins: Positions, cut: Positions
 ) -> None:
     """Series at `begins` of a page to `rows`; `cut` is begin, count, column and length of each."""
+    if _by_machine(out, rows, cut[2], flat, begins + cut[0], cut[1]):
+        return
     together = np.diff(rows) == 1
     together &= np.diff(begins) == cut[3, :-1]
     together &= (cut[:, 1:] == cut[:, :-1]).all(axis=0)
@@ -235,6 +240,25 @@ def _copy(
         lines = flat[base : base + size * length].reshape(size, length)
         row = int(rows[low])
         out[row : row + size, column : column + count] = lines[:, begin : begin + count]
+
+
+def _by_machine(
+    out: NDArray[Any],
+    rows: Positions,
+    columns: Positions,
+    flat: NDArray[Any],
+    begins: Positions,
+    counts: Positions,
+) -> bool:
+    """The kernel `compiled.rows.copied`, where it is loaded: a call of NumPy's for each row costs more than the copy."""
+    kernels = LOADER.kernels("rows")
+    if kernels is None:
+        return False
+    where = [np.ascontiguousarray(each) for each in (begins, counts)]
+    kernels.copied(
+        out.view(np.int64), rows, np.ascontiguousarray(columns), flat.view(np.int64), *where
+    )
+    return True
 
 
 def _scatter(

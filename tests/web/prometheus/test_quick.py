@@ -96,7 +96,7 @@ def test_an_answer_is_the_same_by_either_way(filled, quick_answers, text, may_be
 
 @pytest.fixture
 def never_resting(monkeypatch):
-    monkeypatch.setattr(quick, "_REST", 0.0)
+    monkeypatch.setattr(quick, "_REST_S", 0.0)
 
 
 @pytest.mark.usefixtures("never_resting")
@@ -139,7 +139,7 @@ def test_the_loop_has_a_rest_after_a_grid(served, quick_answers, monkeypatch):
     for _ in range(2):
         served.get("query_range", **grid)
     assert quick_answers[-1]
-    monkeypatch.setattr(quick, "_REST", 1e9)
+    monkeypatch.setattr(quick, "_REST_S", 1e9)
     for _ in range(2):
         served.get("query_range", **grid)
     assert quick_answers[-2:] == [True, False]

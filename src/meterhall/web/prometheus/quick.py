@@ -25,8 +25,8 @@ _RANGE = frozenset(("query", "start", "end", "step", "nocache"))
 _LABELS = frozenset(("start", "end", "nocache"))
 # `estimate_bytes` of all these answers is below it.
 _ANSWER_BYTES_MAX = 64 << 10
-# For so much of an answer's time the loop is left to others after it.
-_REST = 0.25
+# For so long the loop is left to others after such an answer.
+_REST_S = 0.0001
 
 
 class QuickQueries:
@@ -95,7 +95,7 @@ class QuickQueries:
             return None
         QUERY_SECONDS.observe(backend.clock.monotonic() - begun)
         body = b"".join(encode_query(value, Notes()))
-        self._rest_since(begun)
+        self._rest()
         return body
 
     def _label_names(self, call: Call) -> bytes | None:
@@ -116,13 +116,12 @@ class QuickQueries:
         if found is None:
             return None
         body = encode_data(found)
-        self._rest_since(begun)
+        self._rest()
         return body
 
-    def _rest_since(self, begun: float) -> None:
-        """Leaves the loop to others for a while, after what was begun then."""
-        ended = self._backend.clock.monotonic()
-        self._rested_at = ended + _REST * (ended - begun)
+    def _rest(self) -> None:
+        """Leaves the loop to others for a while."""
+        self._rested_at = self._backend.clock.monotonic() + _REST_S
 
     def _selector(self, call: Call, parameters: frozenset[str]) -> VectorSelector | None:
         """The selector that is asked for, where it is known and nothing but these parameters is given."""
