@@ -71,18 +71,28 @@ def _query(item: dict[str, Any], hosts: int, start: int, seconds: int) -> Query:
     return Query(item["id"], item["title"], str(step), f"/api/v1/{path}", (*parameters, *matches))
 
 
-def measure(system: System, asked: list[Query]) -> dict[str, Timing]:
-    """By id. A query that the system refuses is missing, and said on the terminal."""
-    connection = http.client.HTTPConnection(HOST, system.port, timeout=300)
-    timings: dict[str, Timing] = {}
+def measure(systems: list[System], asked: list[Query]) -> dict[str, dict[str, Timing]]:
+    """By system and id. A query that a system refuses is missing, and said on the terminal.
+
+    Query by query, so that a host whose speed changes by the minute changes it for all systems.
+    """
+    timings: dict[str, dict[str, Timing]] = {system.name: {} for system in systems}
     for measured in (False, True):
         for query in asked:
-            try:
-                timings[query.id] = _timing(connection, system, query, measured=measured)
-            except BenchError as error:
-                print(f"{system.name} {query.id}: {error}", flush=True)
-    connection.close()
+            for system in systems:
+                with only(system, systems):
+                    _note(timings[system.name], system, query, measured=measured)
     return timings
+
+
+def _note(timings: dict[str, Timing], system: System, query: Query, *, measured: bool) -> None:
+    connection = http.client.HTTPConnection(HOST, system.port, timeout=300)
+    try:
+        timings[query.id] = _timing(connection, system, query, measured=measured)
+    except BenchError as error:
+        print(f"{system.name} {query.id}: {error}", flush=True)
+    finally:
+        connection.close()
 
 
 def _timing(
@@ -121,10 +131,7 @@ def _ask(
 def run(systems: list[System], hosts: int, hours: float) -> list[Table]:
     """All queries at all systems, one system at a time."""
     asked = queries(hosts, hours)
-    timings: dict[str, dict[str, Timing]] = {}
-    for system in systems:
-        with only(system, systems):
-            timings[system.name] = measure(system, asked)
+    timings = measure(systems, asked)
     tables = [
         _table(title, [query for query in asked if query.id.startswith(kind)], timings)
         for kind, title in _KINDS.items()

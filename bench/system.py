@@ -28,7 +28,8 @@ START_SECONDS_MAX = 120.0
 STOP_SECONDS_MAX = 60.0
 _POLL_SECONDS = 0.002
 QUIET_SECONDS_MAX = 60.0
-_QUIET_SECONDS = 2.0
+# Longer than two turns of our upkeep: after a pause of one the log is cut.
+_QUIET_SECONDS = 12.0
 _QUIET_SHARE = 0.05
 
 
