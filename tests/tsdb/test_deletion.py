@@ -326,3 +326,18 @@ def test_what_is_appended_after_a_deletion_beside_a_checkpoint_stays(tmp_path):
     store = opened(tmp_path)
     assert list(dump(store)[series("m")]) == [BASE + 1, BASE + 2]
     store.close()
+
+
+def test_what_is_appended_after_a_deletion_beside_a_merge_stays(tmp_path):
+    """The merge's number was used up and never published when the process died: the next block must not have it."""
+    store = opened(tmp_path)
+    append(store.writer(TENANT), series("m"), (BASE, 1.0))
+    store.flush(BASE + SPAN)
+    store._blocks.new_path()
+    store.delete(TENANT, [Matcher(MatchOp.EQUAL, "__name__", "m")], *FOREVER)
+    store.close()
+    store = opened(tmp_path)
+    append(store.writer(TENANT), series("m"), (BASE, 1.0))
+    store.flush(BASE + SPAN)
+    assert list(dump(store)[series("m")]) == [BASE]
+    store.close()

@@ -24,8 +24,20 @@ from meterhall.tsdb.wal import NO_TIME
 class BlockSet:
     """Opens what the manifest lists. Damage sets a file aside and never fails the start."""
 
-    def __init__(self, directory: Path, settings: StoreSettings, quarantine: Quarantine) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        settings: StoreSettings,
+        quarantine: Quarantine,
+        number_min: int = 1,
+    ) -> None:
+        """New blocks have numbers from `number_min` on at least, that of deletions.
+
+        A number that was used up and never published is on no disk, and a block with one below a deletion's
+        would be taken for one that was there before it.
+        """
         self._directory = directory
+        self._number_min = number_min
         self._quarantine = quarantine
         self._disk = disk = quarantine.disk
         self._file = ManifestFile(directory, disk)
@@ -130,7 +142,7 @@ class BlockSet:
 
     def _load(self) -> Manifest:
         on_disk = [number for number, _ in filenames.block_paths(self._directory)]
-        following = max(on_disk, default=0) + 1
+        following = max(max(on_disk, default=0) + 1, self._number_min)
         try:
             manifest = self._file.load()
         except ManifestDamagedError as error:

@@ -190,6 +190,11 @@ class Tombstones:
         """No pending deletion means a log segment from here on."""
         return max((each.segment for each in self.pending), default=0)
 
+    @property
+    def block(self) -> int:
+        """No pending deletion means a block from here on."""
+        return max((each.block for each in self.pending), default=0)
+
     def of(self, owner: Owner) -> Erasure:
         """What is hidden of the owner."""
         return self._by_owner.get(owner) or self._by_owner[EVERYBODY]
