@@ -100,6 +100,7 @@ class PageReader:
         """
         media_type = _media_type(content_type)
         lines_max = max(_LINES_MAX, self._samples_max * _LINES_PER_SAMPLE_MAX)
+        # Counted before their places are listed, which takes eight bytes a line.
         if body.count(b"\n") > lines_max:
             raise TooLarge(f"line limit exceeded: more than {lines_max} lines")
         if self._template is not None and media_type == self._template.media_type:
