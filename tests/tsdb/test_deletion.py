@@ -87,6 +87,8 @@ def test_what_is_deleted_is_gone_and_nothing_else(tmp_path, span, matchers):
         fill(store, tenant, first=BASE + 2 * DAY)
     other = dump(store, OTHER)
     expected = without(dump(store), matchers, *span)
+    # What a selector finds is remembered; a deletion counts all the same.
+    assert store.reader(TENANT).label_values("i", [[NAME], matchers], *FOREVER) == ["0", "1", "2"]
     store.delete(TENANT, matchers, *span)
 
     def check():
@@ -97,6 +99,7 @@ def test_what_is_deleted_is_gone_and_nothing_else(tmp_path, span, matchers):
         values = sorted({dict(labels)["i"] for labels in expected})
         assert reader.label_values("i", [], *FOREVER) == values
         assert reader.label_values("i", [[NAME]], *FOREVER) == values
+        assert reader.label_values("i", [[NAME], matchers], *FOREVER) == values
         assert reader.label_names([], *FOREVER) == (["__name__", "i"] if values else [])
 
     check()

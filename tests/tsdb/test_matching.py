@@ -4,12 +4,14 @@ import itertools
 
 import numpy as np
 import pytest
+from pyroaring import BitMap
 from tests.tsdb.stores import EVER, NOW, TENANT, open_store
 
 from meterhall.model.errors import BadInput
 from meterhall.model.labels import label_value, make_labels
 from meterhall.model.matcher import Matcher, MatchOp
 from meterhall.model.samples import Row
+from meterhall.tsdb.matching import bitmap
 
 SERIES = [
     make_labels({"__name__": name, "job": job, "path": path})
@@ -73,7 +75,15 @@ def test_unions_names_and_values(reader):
     assert reader.label_names([[Matcher(MatchOp.EQUAL, "job", "x")]], *EVER) == []
     assert reader.label_values("__name__", [], *EVER) == ["cpu.total", "up", "up2", "가격"]
     assert reader.label_values("job", sets[:1], *EVER) == ["a"]
+    assert reader.label_values("job", sets, *EVER) == ["a", "ab", "b\nc"]
+    assert reader.label_names(sets, *EVER) == ["__name__", "job", "path"]
     assert reader.label_values("nowhere", [], *EVER) == []
+
+
+@pytest.mark.parametrize("numbers", [[], [3], [70_000, 2, 5], range(10_000)])
+@pytest.mark.parametrize("kind", [np.int64, np.uint32])
+def test_a_bitmap_of_numbers(numbers, kind):
+    assert bitmap(np.array(numbers, kind)) == BitMap(numbers)
 
 
 def test_nothing_outside_the_range(reader):

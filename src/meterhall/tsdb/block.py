@@ -9,9 +9,10 @@ A damaged page reads as if its series had no samples there. Each damaged piece g
 
 import os
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +39,14 @@ from meterhall.tsdb.block_format import (
 )
 from meterhall.tsdb.block_reading import BlockReading, BlockTable, Clocks, Page
 from meterhall.tsdb.cache import ByteCache
-from meterhall.tsdb.matching import match
+from meterhall.tsdb.matching import bitmap, match
 from meterhall.tsdb.merging import Piece, clip, is_full, runs
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.pages import decode_page
 from meterhall.tsdb.series_table import SeriesTable, edges, table_bytes
 from meterhall.tsdb.stacking import Picks
+
+T = TypeVar("T")
 
 _Numbers = NDArray[np.int64]
 
@@ -51,6 +54,8 @@ _Numbers = NDArray[np.int64]
 _SERIES_BYTES = 600
 # That a tenant has nothing in a block is known by an entry of the cache.
 _ABSENT_BYTES = 200
+# A bitmap with its entry in the cache; its numbers take two bytes each at most.
+_BITMAP_BYTES = 1024
 # What a broken stream raises, from pcodec and from the readers of tables.
 _BROKEN = (DamagedError, OSError, ValueError, RuntimeError, IndexError, TypeError)
 
@@ -135,16 +140,9 @@ class Block:
         page: Page = self._caches.pages.at_hand((self.number, *key))
         return page
 
-    def selected(
-        self, key: tuple[Owner, tuple[Matcher, ...]], find: Callable[[], BlockTable]
-    ) -> BlockTable:
-        """The table of some matchers; `find` makes it where it is not known."""
-
-        def load() -> tuple[BlockTable, int]:
-            table = find()
-            return table, table_bytes(table.series)
-
-        found: BlockTable = self._caches.selections.get((self.number, *key), load)
+    def selected(self, key: tuple[Hashable, ...], load: Callable[[], tuple[T, int]]) -> T:
+        """What a selector found here lately; `load` finds it and says how many bytes it takes."""
+        found: T = self._caches.selections.get((self.number, *key), load)
         return found
 
     def entries(self) -> Iterator[Entry]:
@@ -280,7 +278,7 @@ class TenantBlock:
         if known is None:
             end = int(self._posting_ends[number])
             begin = end - int(self.index.posting_lengths[number])
-            known = BitMap(self.index.postings[begin:end].astype(np.uint32))
+            known = bitmap(self.index.postings[begin:end])
             self._postings[number] = known
         return known
 
@@ -300,11 +298,11 @@ class TenantBlock:
 
     def alive(self, numbers: BitMap, start_ms: int, end_ms: int) -> BitMap:
         """Those of the series whose clock reaches into the range."""
-        inside = self.clocks.reaching(start_ms, end_ms)
-        if inside.all():
+        if start_ms <= self._all_end_ms and end_ms >= self._all_begun_ms:
             return numbers
-        series = np.asarray(numbers.to_array(), np.int64)
-        return BitMap(series[inside[self.index.clocks[series]]].astype(np.uint32))
+        inside = self.clocks.reaching(start_ms, end_ms)
+        series = _numbers(numbers)
+        return bitmap(series[inside[self.index.clocks[series]]])
 
     def find(self, labels: Labels) -> int:
         """The number of a label set, or -1 where the block has no such series."""
@@ -358,8 +356,13 @@ class TenantBlock:
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> "BlockSource":
         """Series that pass all matchers and whose clock reaches into the range."""
-        key = (self.entry.tenant, tuple(matchers))
-        table = self.block.selected(key, lambda: self._matching(matchers))
+        key = tuple(matchers)
+
+        def load() -> tuple[BlockTable, int]:
+            table = self.table(_numbers(self.passing(key)))
+            return table, table_bytes(table.series)
+
+        table = self.block.selected((self.entry.tenant, key), load)
         if start_ms > self._all_end_ms or end_ms < self._all_begun_ms:
             table = table.some(self.clocks.reaching(start_ms, end_ms)[table.clocks])
         return BlockSource(self, table, start_ms, end_ms)
@@ -372,14 +375,20 @@ class TenantBlock:
         page_of = self._pages_of(numbers)
         return BlockTable(series, numbers, clocks, page_of, self._begins[numbers])
 
-    def _matching(self, matchers: Sequence[Matcher]) -> BlockTable:
-        return self.table(np.asarray(match(self, matchers).to_array(), np.int64))
+    def passing(self, matchers: Sequence[Matcher]) -> BitMap:
+        """Series that pass all matchers, looked for once. Not to be changed."""
+
+        def load() -> tuple[BitMap, int]:
+            found = match(self, matchers)
+            return found, _BITMAP_BYTES + 2 * len(found)
+
+        return self.block.selected((self.entry.tenant, "passing", *matchers), load)
 
     def living(self, living: tuple[BitMap, int, int]) -> "BlockSource":
         """Series over a range, as `tombstones` gives them, as far as their clock reaches into it."""
         numbers, start_ms, end_ms = living
         reaching = self.alive(numbers, start_ms, end_ms)
-        table = self.table(np.asarray(reaching.to_array(), np.int64))
+        table = self.table(_numbers(reaching))
         return BlockSource(self, table, start_ms, end_ms)
 
     def read(self, numbers: _Numbers, times: TimestampArray) -> ValueArray:
@@ -435,6 +444,10 @@ class TenantBlock:
         place = self.pages[number]
         lengths = self.lengths[first : first + int(place["series"])]
         return self.block.page((self.entry.tenant, number), place, lengths)
+
+
+def _numbers(series: BitMap) -> _Numbers:
+    return np.asarray(series.to_array(), np.int64)
 
 
 class BlockSource:

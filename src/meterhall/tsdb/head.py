@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pyroaring import BitMap
 
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher
@@ -42,7 +41,7 @@ from meterhall.tsdb.group import Group
 from meterhall.tsdb.head_reading import HeadSource
 from meterhall.tsdb.index import HeadIndex
 from meterhall.tsdb.judging import Batch, Past
-from meterhall.tsdb.matching import match, match_few, values_among
+from meterhall.tsdb.matching import bitmap, match, match_few, values_among
 from meterhall.tsdb.merging import runs
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.refusals import duplicate
@@ -57,6 +56,7 @@ _COLUMN_MASK = (1 << _COLUMN_BITS) - 1
 # So many columns without a series are nothing to worry about: 64 KB.
 _DEAD_COLUMNS = 16_384
 _ANY_AGE_MS = 2**62
+_NO_SLOTS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -229,11 +229,9 @@ class TenantHead:
         self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int
     ) -> Collection[str]:
         """Values of a label in the series that `select` finds."""
-        table = self._recent(matchers, start_ms, end_ms)
-        found = BitMap()
-        for number, slots in zip(table.groups, table.slots, strict=True):
-            found |= BitMap(self.groups[number].series[slots].astype(np.uint32))
-        return values_among(self.index, name, found, self.index.labels)
+        found = self.matching(matchers, start_ms, end_ms)
+        numbers = [_NO_SLOTS, *(group.series[slots] for group, slots in found)]
+        return values_among(self.index, name, bitmap(np.concatenate(numbers)), self.index.labels)
 
     def matching(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int

@@ -16,7 +16,7 @@ from meterhall.tsdb.at_hand import Samples, gathered
 from meterhall.tsdb.block import Block, TenantBlock
 from meterhall.tsdb.block_set import BlockSet
 from meterhall.tsdb.cache import NotAtHand
-from meterhall.tsdb.matching import Postings, match, values_among
+from meterhall.tsdb.matching import Postings, bitmap, values_among
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.selection import StoredSelection
 from meterhall.tsdb.series_table import SeriesTable, Union, table_bytes, united
@@ -81,7 +81,7 @@ class History:
             if not erasure.touches(here.block):
                 yield here.select(matchers, start_ms, end_ms)
                 continue
-            for each in erasure.living(here, match(here, matchers), start_ms, end_ms):
+            for each in erasure.living(here, here.passing(matchers), start_ms, end_ms):
                 yield here.living(each)
 
     def united(self, tables: Sequence[SeriesTable]) -> Union:
@@ -120,7 +120,7 @@ class History:
     ) -> Iterator[Collection[str]]:
         """Values of a label in the series that `select` finds, block by block."""
         for here, erasure in self._parts(start_ms, end_ms):
-            numbers = _alive(here, erasure.living(here, match(here, matchers), start_ms, end_ms))
+            numbers = _alive(here, erasure.living(here, here.passing(matchers), start_ms, end_ms))
             yield values_among(here, name, numbers, here.all_labels)
 
     def indexes(self, start_ms: int, end_ms: int) -> Iterator[Postings]:
@@ -191,7 +191,7 @@ def _numbers(
     """Each series' number in a block, or -1 where it has none that may be seen at the time."""
     numbers = np.array([here.find(labels) for labels in series], np.int64)
     if erasure.touches(here.block):
-        there = BitMap(numbers[numbers >= 0].astype(np.uint32))
+        there = bitmap(numbers[numbers >= 0])
         seen = _alive(here, erasure.living(here, there, time_ms, time_ms))
         numbers[~np.isin(numbers, np.asarray(seen.to_array(), np.int64))] = -1
     return numbers

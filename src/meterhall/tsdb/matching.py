@@ -8,11 +8,14 @@ Patterns that are literals, alternations of literals, or a literal followed by `
 regex engine; the rest goes through one `re2.Set`, anchored at both ends.
 """
 
+from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import re2
+from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from meterhall.model.labels import Labels
@@ -87,6 +90,11 @@ def match_few(
         return None
     found = BitMap.intersection(*bitmaps)
     return list(found) if len(found) <= series_max else None
+
+
+def bitmap(numbers: NDArray[np.integer[Any]]) -> BitMap:
+    """A bitmap of series numbers. From an array of NumPy's they would be taken one by one, at ten times the cost."""
+    return BitMap(array("I", numbers.astype(np.uint32).tobytes()))
 
 
 def accepts(matcher: Matcher) -> Callable[[str], bool]:

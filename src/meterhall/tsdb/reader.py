@@ -106,13 +106,10 @@ class TenantReader:
         """Likewise."""
         return self._union_at_hand(start_ms, end_ms, lambda index: index.values(name))
 
-    def _found(self, sets: MatcherSets, start_ms: int, end_ms: int) -> set[Labels]:
-        return {
-            labels
-            for matchers in sets
-            for source in self._sources(matchers, start_ms, end_ms)
-            for labels in source.table.labels
-        }
+    def _found(self, sets: MatcherSets, start_ms: int, end_ms: int) -> Collection[Labels]:
+        """Each label set once."""
+        found = [self.select(matchers, start_ms, end_ms).labels for matchers in sets]
+        return found[0] if len(found) == 1 else set[Labels]().union(*found)
 
     def _sources(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Iterable[Source]:
         with self.head.lock:

@@ -24,7 +24,6 @@ from meterhall.model.matcher import Matcher, MatchOp
 from meterhall.telemetry.metrics import TOMBSTONES
 from meterhall.tsdb import filenames
 from meterhall.tsdb.block import Block, TenantBlock
-from meterhall.tsdb.matching import match
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.quarantine import Quarantine
 from meterhall.tsdb.wal import NO_TIME
@@ -117,7 +116,7 @@ class Erasure:
         ]
         for tombstone, matchers in self.tombstones:
             if here.block.number < tombstone.block:
-                found = list(_without(found, match(here, matchers), tombstone))
+                found = list(_without(found, here.passing(matchers), tombstone))
         for series, ranges in found:
             for start, end in ranges:
                 if series and start <= end:
@@ -163,7 +162,7 @@ def remains(tombstone: Tombstone, block: Block) -> bool:
     if block.number >= tombstone.block or not block.overlaps(start_ms, end_ms):
         return False
     here = block.tenant(tombstone.owner)
-    return here is not None and bool(here.alive(match(here, tombstone.parsed()), start_ms, end_ms))
+    return here is not None and bool(here.alive(here.passing(tombstone.parsed()), start_ms, end_ms))
 
 
 class Tombstones:

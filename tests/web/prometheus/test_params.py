@@ -140,3 +140,22 @@ def test_a_step_below_a_millisecond_is_refused_as_zero():
 def test_absurd_ranges_are_counted_without_overflow():
     with pytest.raises(BadInput, match="exceeded maximum resolution"):
         params.step_ms_of(Form([("step", "1")]), params.TIME_MS_MIN, params.TIME_MS_MAX)
+
+
+def test_selectors_are_the_same_when_they_are_met_again():
+    texts = ["up", 'up{a=~"b|c"}', f'{{a="{"x" * 3000}"}}', "up"]
+    found = params.matcher_sets(texts)
+    assert [str(list(each)) for each in found] == [
+        '[__name__="up"]',
+        '[a=~"b|c", __name__="up"]',
+        f'[a="{"x" * 3000}"]',
+        '[__name__="up"]',
+    ]
+    assert params.matcher_sets(texts) == found
+
+
+@pytest.mark.parametrize("text", ["", "up[5m]", '{a=~"("}', "{}", '{a=""}'])
+def test_what_is_no_selector_is_refused_each_time(text):
+    for _ in range(2):
+        with pytest.raises(BadInput):
+            params.matcher_sets([text])

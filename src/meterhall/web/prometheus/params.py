@@ -6,6 +6,7 @@ are clamped to the int64 nanoseconds that Prometheus' own clock spans (it lets t
 infinities are refused.
 """
 
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -26,6 +27,10 @@ TIME_MS_MAX = INT64_MAX // 1_000_000
 TIME_MS_MIN = -TIME_MS_MAX
 
 POINTS_MAX = 11_000
+
+# Selectors are kept by text, as whole expressions are (`call.Backend.parse`): short ones, and so many of them.
+_CACHED_CHARS_MAX = 2048
+_CACHED_SELECTORS = 128
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")  # noqa: TID251 - our own pattern
 _RFC3339 = re.compile(  # noqa: TID251 - our own pattern
@@ -211,8 +216,15 @@ def matcher_sets(texts: Sequence[str]) -> list[tuple[Matcher, ...]]:
     """The selectors of `match[]`. Raises BadInput, PromQLError where one does not parse."""
     sets = []
     for text in texts:
-        matchers = parse_selector(text)
+        matchers = _selector(text)
         if all(matcher.matches("") for matcher in matchers):
             raise BadInput("match[] must contain at least one non-empty matcher")
         sets.append(matchers)
     return sets
+
+
+def _selector(text: str) -> tuple[Matcher, ...]:
+    return _parse_cached(text) if len(text) <= _CACHED_CHARS_MAX else parse_selector(text)
+
+
+_parse_cached = functools.lru_cache(_CACHED_SELECTORS)(parse_selector)
