@@ -263,7 +263,7 @@ def test_the_cache_is_bounded():
     for round_ in range(5):
         got = it.push(*(one({"__name__": f"m{i}"}, NOW + round_) for i in range(5)))
         assert got.accepted == 5
-    assert sum(len(memory.refs) for memory in it.receiver._memories.values()) <= 3
+    assert sum(len(known.numbers) for known in it.receiver._known.values()) <= 3
     assert all(len(samples) == 5 for samples in it.stored().values())
 
 
