@@ -206,7 +206,7 @@ def last_of_few(series: Sequence[HeldSeries], ends: TimestampArray, lookback_ms:
         if index[0] < 0:
             # Where there is no sample yet, the first one was taken.
             here &= index >= 0
-        if np.isnan(found).any():
+        if np.count_nonzero(np.isnan(found)):
             here &= ~is_stale(found)
         present[row] = here
     return Frame([labels for labels, _, _ in series], values, present)
