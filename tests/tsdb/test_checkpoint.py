@@ -9,9 +9,10 @@ from tests.tsdb.stores import NOW, TENANT, StandingClock, append, dump, open_sto
 
 from meterhall.model.samples import Row
 from meterhall.model.tenant import Tenant
+from meterhall.tsdb import checkpoint
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.filenames import segment_paths, temporary_paths
-from meterhall.tsdb.wal_format import is_checkpoint
+from meterhall.tsdb.wal_format import Kind, frames, is_checkpoint
 
 SPAN = 1000
 BASE = NOW // (4 * SPAN) * 4 * SPAN
@@ -216,7 +217,29 @@ def test_a_log_that_has_grown_is_cut_by_upkeep(tmp_path):
     store.close()
 
 
-def test_damage_costs_only_the_rows_that_it_hits(tmp_path):
+@pytest.mark.parametrize(
+    ("rows_max", "cells_max", "pieces"), [(512, 10**6, 1), (12, 10**6, 2), (512, 300, 3)]
+)
+def test_neighbouring_pieces_become_one_while_that_stays_small(
+    tmp_path, monkeypatch, rows_max, cells_max, pieces
+):
+    """Twelve rows and four were sealed, and four are raw."""
+    monkeypatch.setattr(checkpoint, "SEALED_ROWS_MAX", rows_max)
+    monkeypatch.setattr(checkpoint, "_JOINED_CELLS_MAX", cells_max)
+    store = opened(tmp_path)
+    scrapes(store, BASE, BASE + SPAN)
+    expected = dump(store)
+    checkpointed(store)
+    ((_, path),) = segment_paths(tmp_path)
+    kinds = [each.kind for each in frames(memoryview(path.read_bytes()))]
+    assert kinds.count(Kind.SEALED) == pieces
+    store = restarted(store, tmp_path)
+    assert dump(store) == expected
+    store.close()
+
+
+def test_damage_costs_only_the_rows_that_it_hits(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SEALED_ROWS_MAX", 12)
     store = filled(tmp_path)
     expected, _ = both(store)
     checkpointed(store)
@@ -233,7 +256,7 @@ def test_damage_costs_only_the_rows_that_it_hits(tmp_path):
         for labels, samples in found.items():
             assert samples.items() <= expected[labels].items()
         lost = sum(map(len, expected.values())) - sum(map(len, found.values()))
-        # Of twenty rows, twelve lie in the largest piece.
+        # Twelve rows, of twenty, lie in the largest piece.
         assert lost <= 12 * 40, position
         for _, each in segment_paths(tmp_path)[1:]:
             each.unlink()

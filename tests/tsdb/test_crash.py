@@ -125,11 +125,15 @@ class Ledger:
         oldest_ms = {}
         for kind, _, _, time_ms in found:
             oldest_ms[kind] = min(time_ms, oldest_ms.get(kind, time_ms))
-        for sample, fate in self.fates.items():
-            if fate is Fate.GONE:
-                self.returned += sample in found
-            elif fate is Fate.THERE and sample not in found:
-                self.lost += sample[3] >= self._kept_ms(sample[0], oldest_ms)
+        gone = {each for each, fate in self.fates.items() if fate is Fate.GONE}
+        there = {each for each, fate in self.fates.items() if fate is Fate.THERE}
+        returned = gone & found.keys()
+        lost = {
+            each for each in there - found.keys() if each[3] >= self._kept_ms(each[0], oldest_ms)
+        }
+        self.returned += len(returned)
+        self.lost += len(lost)
+        self.culprits = sorted(returned | lost)[:20]
         # A deletion happened as a whole or not at all; what it meant may be past retention meanwhile.
         left = {each for each in self.undone if each[3] >= self._kept_ms(each[0], oldest_ms)}
         self.halved += bool(left & found.keys()) and bool(left - found.keys())
@@ -206,7 +210,7 @@ def test_nothing_acknowledged_is_lost(tmp_path):
         ledger.compare(read(store))
         store.close()
         ledger.blocks = max([ledger.blocks, *(n for n, _ in block_paths(tmp_path))])
-        assert ledger.faults == (0, 0, 0, 0), str(ledger)
+        assert ledger.faults == (0, 0, 0, 0), f"{ledger}: {ledger.culprits}"
     sys.stdout.write(f"\n{ledger}\n")
     # Flush, merge, deletion and every retention really happened.
     assert ledger.blocks > 2 * len(block_paths(tmp_path))

@@ -344,3 +344,17 @@ def test_what_is_appended_after_a_deletion_beside_a_merge_stays(tmp_path):
     store.flush(BASE + SPAN)
     assert list(dump(store)[series("m")]) == [BASE]
     store.close()
+
+
+def test_what_is_deleted_after_a_checkpoint_stays_away(tmp_path):
+    """A start takes the checkpoint's rows as they lie, and must look into them for what a deletion means."""
+    store = opened(tmp_path)
+    fill(store, last=BASE + SPAN)
+    store.flush(0)
+    expected = without(dump(store), [equal("i", "1")], BASE + 200, BASE + 700)
+    store.delete(TENANT, [equal("i", "1")], BASE + 200, BASE + 700)
+    assert dump(store) == expected
+    store.close()
+    store = opened(tmp_path)
+    assert dump(store) == expected
+    store.close()

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from meterhall.model.errors import BadInput, ExpositionError, TooLarge
@@ -40,6 +40,7 @@ HEADS = [
     "",
     "plain",
     "\td ",
+    "a\t",
     "b 1 ",
     "e{ ",
 ]
@@ -58,6 +59,8 @@ def verdict(read):
 
 
 @given(pages, st.lists(st.lists(st.sampled_from(NUMBERS), max_size=6), max_size=4))
+# One word and one sample, but the word is not the sample's value.
+@example("# HELP a 2\na\t7\n", [["3"]])
 @pytest.mark.parametrize("content_type", [TEXT, OPENMETRICS])
 def test_words_say_what_the_page_says(content_type, page, later):
     shape, first = split_page(page.encode())

@@ -18,11 +18,13 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from meterhall.model.samples import ABSENT_BITS, ValueArray
+from meterhall.model.samples import ABSENT, ABSENT_BITS, ValueArray
 from meterhall.tsdb import filenames
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.group_view import GroupView
 from meterhall.tsdb.head import TenantHead
+from meterhall.tsdb.merging import Piece, merge
+from meterhall.tsdb.sealed import SEALED_ROWS_MAX
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.side import SideRow, Slots, read_rows
 from meterhall.tsdb.wal import Log
@@ -45,6 +47,8 @@ _PIECE_BYTES = 4 << 20
 # A log that has stopped to grow is worth a checkpoint from these bytes on, and from an eighth of the last one.
 _QUIET_BYTES = 1 << 20
 _QUIET_PART = 8
+# Pieces of a group are joined up to so many cells, which bounds what that takes beside them.
+_JOINED_CELLS_MAX = 1 << 20
 # Late rows are sealed together while one cell in eight is filled on average.
 _SPARSE = 8
 
@@ -113,7 +117,8 @@ def _with_head(number: int, heads: Callable[[], Sequence[TenantHead]]) -> Iterat
         for definition in definitions:
             yield from definition_frames(definition)
         for group, view, columns in kept:
-            for rows in _sealed(group, view, columns):
+            for times, values in _joined(_matrix(view)):
+                rows = SealedRows(group, times, columns, values)
                 yield frame(Kind.SEALED, encode_sealed(rows))
             late = [row for side in view.sides for row in side]
             if late:
@@ -121,15 +126,31 @@ def _with_head(number: int, heads: Callable[[], Sequence[TenantHead]]) -> Iterat
     yield frame(Kind.CHECKPOINT, b"")
 
 
-def _sealed(group: int, view: GroupView, columns: Slots) -> Iterator[SealedRows]:
-    """The matrix' rows, oldest first."""
+def _matrix(view: GroupView) -> Iterator[Piece]:
+    """The matrix' rows, oldest first, all slots by times."""
     for sealed in view.sealed:
         # The rows before are in blocks.
         first = int(np.searchsorted(sealed.times, view.start_ms))
-        yield SealedRows(group, sealed.times[first:], columns, sealed.read(view.slots)[:, first:])
+        yield sealed.times[first:], sealed.read(view.slots)[:, first:]
     if len(view.raw_times):
-        values = view.raw[:, : len(columns)].T
-        yield SealedRows(group, view.raw_times, columns[: len(values)], values)
+        values = np.full((len(view.slots), len(view.raw_times)), ABSENT)
+        known = view.raw[:, : len(values)].T
+        values[: len(known)] = known
+        yield view.raw_times, values
+
+
+def _joined(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """Neighbours together, as far as that stays small: the longer a series, the fewer bytes a sample takes."""
+    waiting: list[Piece] = []
+    rows = 0
+    for times, values in pieces:
+        rows += len(times)
+        if waiting and (rows > SEALED_ROWS_MAX or rows * len(values) > _JOINED_CELLS_MAX):
+            yield merge(waiting, len(values))
+            waiting, rows = [], len(times)
+        waiting.append((times, values))
+    if waiting:
+        yield merge(waiting, len(waiting[0][1]))
 
 
 def _late(group: int, late: Sequence[SideRow], columns: Slots) -> bytes:

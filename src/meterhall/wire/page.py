@@ -1,25 +1,27 @@
 """A page of one target, read again and again: the fast path for pages that repeat their series.
 
 Exporters answer with the same lines every time, but for the values. After a careful reading whose samples
-all stand on a line of their own as `SERIES VALUE`, the reader keeps the page's template: of every line
-the part before its last blank, and whole the lines that are no samples. A later page that differs from
-the template in nothing but those last words, all of them plain numbers, would be read the same way
+all stand on a line of their own as `SERIES VALUE`, the reader keeps the page's template: which lines are samples,
+where in them the value begins, and a hash of all bytes but the values. A later page of as many lines that has
+the same hash, and plain numbers from those places to the ends of their lines, would be read the same way
 byte for byte by the careful parser, so only the numbers are read. Anything else goes to the careful
 parser, whose verdict is the only one: the fast path never refuses.
+
+The hash is Python's of `bytes`, of 64 bits and keyed anew in each process: that another page has the same one is
+less likely than that the machine errs, and cannot be brought about.
 
 A repeated page comes with the very Shape object of the page before, so that whoever derived something
 from the series can keep it as long as the shape is the same object.
 """
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, islice
-from operator import itemgetter
+from itertools import islice
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from meterhall.model.errors import TooLarge
 from meterhall.model.labels import Labels
@@ -30,6 +32,7 @@ from meterhall.wire.entries import Comment, Entry, Help, Sample, Type, Unit
 from meterhall.wire.numbers import parse_value
 
 OPENMETRICS = "application/openmetrics-text"
+_NEWLINE, _BLANK, _COMMA = b"\n ,"
 _NUMBER_BYTES = b"0123456789.eE+-,"
 # A sample rarely has more lines to itself than HELP, TYPE and UNIT. Lines that hold nothing would cost us
 # time without ever reaching the limit of samples.
@@ -37,8 +40,7 @@ _LINES_PER_SAMPLE_MAX = 4
 _LINES_MAX = 200_000
 
 
-_Column = tuple[str, ...]
-_Columns = tuple[_Column, _Column, _Column]
+_Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,12 +68,13 @@ class Page:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Template:
+    """Sample i is on line `samples[i]`, its value from `begins[i]` bytes behind the newline before to the next."""
+
     media_type: str
-    heads: _Column
-    blanks: _Column
-    fixed: Callable[[_Column], _Column]
-    fixed_words: _Column
-    numbers: Callable[[_Column], _Column]
+    newlines: int
+    samples: NDArray[np.int32]
+    begins: NDArray[np.int32]
+    rest: int
     shape: Shape
 
 
@@ -97,16 +100,16 @@ class PageReader:
         """
         media_type = _media_type(content_type)
         lines_max = max(_LINES_MAX, self._samples_max * _LINES_PER_SAMPLE_MAX)
+        # Counted before their places are listed, which takes eight bytes a line.
         if body.count(b"\n") > lines_max:
             raise TooLarge(f"line limit exceeded: more than {lines_max} lines")
-        columns = _columns(body)
         if self._template is not None and media_type == self._template.media_type:
-            values = _repeated_values(self._template, columns)
+            values = _repeated_values(self._template, body)
             if values is not None:
                 return Page(self._template.shape, values, None)
         self._template = None
         page, samples = self._read_carefully(body, media_type)
-        self._template = _learn(media_type, columns, samples, page.shape)
+        self._template = _learn(media_type, body, samples, page.shape)
         return page
 
     def _read_carefully(self, body: bytes, media_type: str) -> tuple[Page, list[Sample]]:
@@ -177,30 +180,39 @@ def _parse(body: bytes, media_type: str) -> Iterator[Entry]:
     return exposition.entries(body)
 
 
-def _columns(body: bytes) -> _Columns:
-    """Of every line: what stands before its last blank, that blank, and its last word.
+def _newlines(body: bytes) -> _Places:
+    """Where newlines are, one before the page among them: line n lies between the n-th and the next."""
+    found = np.flatnonzero(np.frombuffer(body, np.uint8) == _NEWLINE)
+    return np.concatenate(([-1], found))
 
-    As str of one character a byte, because those can be interned: the templates of a hundred hosts share
-    the lines that are the same.
+
+def _split(body: bytes, begins: _Places, ends: _Places) -> tuple[bytes, int] | None:
+    """What stands between `begins` and the newlines at `ends`, joined by commas; and a hash of all the rest.
+
+    None where one begins behind its end.
     """
-    lines = body.decode("latin-1").split("\n")
-    heads, blanks, words = zip(*[line.rpartition(" ") for line in lines], strict=True)
-    return heads, blanks, words
-
-
-def _repeated_values(template: _Template, columns: _Columns) -> ValueArray | None:
-    heads, blanks, words = columns
-    if (
-        heads != template.heads
-        or blanks != template.blanks
-        or template.fixed(words) != template.fixed_words
-    ):
+    page = np.frombuffer(body, np.uint8)
+    sizes = ends - begins + 1
+    if sizes.min() < 1:
         return None
-    return _plain_numbers(template.numbers(words))
+    after = np.cumsum(sizes)
+    places = np.arange(after[-1]) + np.repeat(ends + 1 - after, sizes)
+    words = page[places]
+    words[after - 1] = _COMMA
+    rest = np.ones(len(page), np.bool_)
+    rest[places] = False
+    return words[:-1].tobytes(), hash(np.compress(rest, page).tobytes())
 
 
-def _plain_numbers(words: _Column) -> ValueArray | None:
-    return values_of(",".join(words).encode("latin-1"), len(words))
+def _repeated_values(template: _Template, body: bytes) -> ValueArray | None:
+    newlines = _newlines(body)
+    if len(newlines) != template.newlines or not body.endswith(b"\n"):
+        return None
+    lines = template.samples
+    split = _split(body, newlines[lines] + template.begins, newlines[lines + 1])
+    if split is None or split[1] != template.rest:
+        return None
+    return values_of(split[0], len(lines))
 
 
 def values_of(joined: bytes, count: int) -> ValueArray | None:
@@ -229,32 +241,22 @@ def values_of(joined: bytes, count: int) -> ValueArray | None:
     return None if None in parsed else np.array(parsed, np.float64)
 
 
-def _learn(
-    media_type: str, columns: _Columns, samples: list[Sample], shape: Shape
-) -> _Template | None:
+def _learn(media_type: str, body: bytes, samples: list[Sample], shape: Shape) -> _Template | None:
     """The page's template, or None where a sample is not exactly one line `SERIES VALUE`."""
-    heads, blanks, words = columns
-    sizes = [len(h) + len(b) + len(w) + 1 for h, b, w in zip(heads, blanks, words, strict=True)]
-    line_at = dict(zip(accumulate(sizes, initial=0), range(len(sizes)), strict=False))
-    numbered: list[int] = []
-    for sample in samples:
-        at = line_at.get(sample.begin)
-        if at is None or not blanks[at] or sample.time_ms is not None:
-            return None
-        if sample.value_at - 1 - sample.begin != len(heads[at]):
-            return None
-        numbered.append(at)
-    rest = sorted(set(range(len(heads))) - set(numbered))
-    if not numbered:
+    if not samples or not body.endswith(b"\n"):
         return None
-    fixed, numbers = _picker(rest), _picker(numbered)
-    heads = tuple(map(sys.intern, heads))
-    fixed_words = tuple(map(sys.intern, fixed(words)))
-    return _Template(media_type, heads, blanks, fixed, fixed_words, numbers, shape)
-
-
-def _picker(lines: list[int]) -> Callable[[_Column], _Column]:
-    """Picks those lines of a column. itemgetter is fastest, but spells one and none differently."""
-    if len(lines) > 1:
-        return itemgetter(*lines)
-    return lambda column: tuple(column[line] for line in lines)
+    if any(sample.time_ms is not None for sample in samples):
+        return None
+    values_at = np.array([sample.value_at for sample in samples])
+    if (np.frombuffer(body, np.uint8)[values_at - 1] != _BLANK).any():
+        # Who splits lines at their last blank, as agents do, would take another word for the value.
+        return None
+    newlines = _newlines(body)
+    lines = np.searchsorted(newlines, values_at) - 1
+    split = _split(body, values_at, newlines[lines + 1])
+    if split is None or values_of(split[0], len(samples)) is None:
+        # Something follows a value.
+        return None
+    begins = values_at - newlines[lines]
+    places = lines.astype(np.int32), begins.astype(np.int32)
+    return _Template(media_type, len(newlines), *places, split[1], shape)
