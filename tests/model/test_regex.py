@@ -1,5 +1,6 @@
 """Patterns: Go's verdicts and words from a real Prometheus, matching, and expansion."""
 
+import gc
 import json
 from pathlib import Path
 
@@ -8,12 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterhall.model.errors import BadInput
-from meterhall.model.regex import PATTERN_CHARS_MAX, Regex, compile_pattern
+from meterhall.model.regex import PATTERN_CHARS_MAX, PROGRAMS_KEPT, Regex, compile_pattern
 
 ROWS = [
     json.loads(line)
     for line in (Path(__file__).parent / "data" / "patterns.jsonl").read_text().splitlines()
 ]
+
+
+def test_a_pattern_that_is_remembered_does_not_hold_its_program():
+    """A program may take nine megabytes, and caches remember thousands of selectors."""
+    remembered = [Regex(f"(a|b){{2}}{number}") for number in range(1000)]
+    assert all(regex.matches(f"ab{number}") for number, regex in enumerate(remembered))
+    programs = sum(type(each).__name__ == "_Regexp" for each in gc.get_objects())
+    # Ours, and those that the library keeps.
+    assert programs <= PROGRAMS_KEPT + 128
 
 
 def verdict(pattern):

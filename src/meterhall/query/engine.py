@@ -200,11 +200,12 @@ def _grid(value: Value, grid: Steps) -> GridResult:
     if not isinstance(value, Frame):
         return GridResult([()], grid.times(), value[None, :], None)
     frame = compact(value)
-    if has_duplicates(frame.labels):
-        raise QueryError(SAME_LABELSET)
-    order = _sorted(frame.labels)
-    if order != list(range(len(order))):
-        frame = frame.rows(np.array(order, np.int64))
+    if len(frame.labels) > 1:
+        if has_duplicates(frame.labels):
+            raise QueryError(SAME_LABELSET)
+        order = _sorted(frame.labels)
+        if order != list(range(len(order))):
+            frame = frame.rows(np.array(order, np.int64))
     return GridResult(frame.labels, grid.times(), frame.values, frame.present)
 
 

@@ -93,7 +93,7 @@ def compact(frame: Frame) -> Frame:
     """The frame without the series that have no point, and without a mask that says nothing."""
     if frame.present is None:
         return frame
-    if frame.present.all():
+    if frame.cells == frame.values.size:
         return Frame(frame.labels, frame.values, None)
     kept = frame.present.any(axis=1)
     return frame if kept.all() else frame.rows(np.flatnonzero(kept))

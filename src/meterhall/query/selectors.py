@@ -38,6 +38,8 @@ FEW_SERIES = 8
 _NEWEST_SERIES_MAX = 256
 # Smaller stacks cost more to make than they save: a quarter of a megabyte.
 _STACK_CELLS_MIN = 1 << 15
+# What a query takes beside its samples, points and stacks.
+_BUFFERS_BYTES = 240_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,7 @@ def last_of_few(series: Sequence[HeldSeries], ends: TimestampArray, lookback_ms:
         if index[0] < 0:
             # Where there is no sample yet, the first one was taken.
             here &= index >= 0
-        if np.isnan(found).any():
+        if np.count_nonzero(np.isnan(found)):
             here &= ~is_stale(found)
         present[row] = here
     return Frame([labels for labels, _, _ in series], values, present)
@@ -224,12 +226,12 @@ def _stack_cells(selection: Selection, steps: int) -> int:
     """How large a stack may be, if all is to take three times the samples' bytes at most, and the answer.
 
     Every series may have a clock of its own. In bytes a sample: of a stack, its time and value, and where a window begins and ends
-    at each step; of all series, a point and whether it is there at each step.
+    at each step; of all series, a point and whether it is there at each step. Labels and buffers take their part too.
     """
-    samples = selection.samples_max
-    density = steps * len(selection.labels) / max(samples, 1)
-    share = (24 - 9 * density) / (16 + 16 * density)
-    return min(STACK_CELLS_MAX, max(_STACK_CELLS_MIN, int(samples * share)))
+    samples, points = selection.samples_max, steps * len(selection.labels)
+    room = 24 * samples - 9 * points - _BUFFERS_BYTES
+    cells = room / (16 + 16 * points / max(samples, 1))
+    return min(STACK_CELLS_MAX, max(_STACK_CELLS_MIN, int(cells)))
 
 
 # Rows of a stack, their values at each step, and where they have one.

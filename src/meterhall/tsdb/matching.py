@@ -20,6 +20,7 @@ from pyroaring import BitMap
 
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher, MatchOp
+from meterhall.model.regex import PROGRAMS_KEPT
 
 _META = frozenset("\\.+*?()|[]{}^$")
 _PROGRAM_BYTES_MAX = 8 << 20
@@ -150,7 +151,7 @@ def _union(bitmaps: Sequence[BitMap]) -> BitMap:
     return BitMap.union(*bitmaps) if bitmaps else BitMap()
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=PROGRAMS_KEPT)
 def _pattern_test(pattern: str) -> Callable[[str], bool]:
     """Whether a whole value matches. The pattern is known to be RE2: Matcher has compiled it."""
     choices = literals(pattern)

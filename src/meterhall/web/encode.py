@@ -106,8 +106,8 @@ def _count_points(value: VectorResult | GridResult | RaggedResult) -> int:
     match value:
         case VectorResult():
             return len(value.labels)
-        case GridResult():
-            return value.values.size if value.present is None else int(value.present.sum())
+        case GridResult(values=values, present=present):
+            return values.size if present is None else int(np.count_nonzero(present))
         case RaggedResult():
             return sum(map(len, value.times))
 

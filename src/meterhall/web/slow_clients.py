@@ -50,6 +50,7 @@ class HeadTimeoutProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        self._head_begun = False
         self._body_complete = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
@@ -67,7 +68,10 @@ class HeadTimeoutProtocol(HttpToolsProtocol):
         """Counts what comes while a head is incomplete."""
         super().data_received(data)
         if self._head_timer is None:
-            return
+            # Most heads arrive whole, and are spared a clock.
+            if not self._head_begun:
+                return
+            self._await_head()
         self._head_bytes += len(data)
         if self._head_bytes > self.bounds.head_bytes_max:
             self._refuse(
@@ -80,8 +84,7 @@ class HeadTimeoutProtocol(HttpToolsProtocol):
         """A head begins."""
         super().on_message_begin()
         self._body_complete = False
-        if self._head_timer is None:
-            self._await_head()
+        self._head_begun = True
 
     def on_headers_complete(self) -> None:
         """A head is whole."""
@@ -118,6 +121,7 @@ class HeadTimeoutProtocol(HttpToolsProtocol):
         self._head_timer = self._later(self.bounds.head_timeout_s, self._head_is_late)
 
     def _head_arrived(self) -> None:
+        self._head_begun = False
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None

@@ -34,6 +34,27 @@ def test_value(query, expected):
     assert values(reader(), query) == [((), pytest.approx(expected, nan_ok=True))]
 
 
+@pytest.mark.parametrize(
+    ("query", "sign"),
+    [
+        ("clamp_max(vector(0), -0)", -1),
+        ("clamp_max(vector(-0), 0)", -1),
+        ("clamp_max(vector(0), 0)", 1),
+        ("clamp_max(vector(-0), -0)", -1),
+        ("clamp_min(vector(0), -0)", 1),
+        ("clamp_min(vector(-0), 0)", 1),
+        ("clamp_min(vector(0), 0)", 1),
+        ("clamp_min(vector(-0), -0)", -1),
+        ("clamp(vector(0), -Inf, -0)", -1),
+        ("clamp(vector(-0), 0, Inf)", 1),
+    ],
+)
+def test_a_clamp_tells_zeros_apart(query, sign):
+    """math.Min takes -0, math.Max 0, whichever comes first."""
+    ((_, found),) = values(reader(), query)
+    assert (found, math.copysign(1, found)) == (0, sign)
+
+
 def test_a_clamp_upside_down_is_empty():
     assert values(reader(), "clamp(vector(5), 3, 1)") == []
 

@@ -202,3 +202,15 @@ def test_group_sums(mean, data):
             np.testing.assert_allclose(
                 found[part.groups, part.steps][here], expected[here], rtol=1e-15
             )
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (1, 1), (3, 1500), (200, 90), (2, 9000)])
+def test_the_widest_window_is_found_in_whatever_run_it_is(shape):
+    for clock in range(0, shape[0], 7):
+        lo = np.zeros(shape, np.int64)
+        hi = np.ones(shape, np.int64)
+        hi[clock, -1] = 9
+        none = np.empty(0)
+        assert clocked.widest(Clocked(none, none, none, lo, hi)) == 9
+    empty = np.zeros(shape, np.int64)
+    assert clocked.widest(Clocked(empty, empty, empty, empty, empty)) == 0

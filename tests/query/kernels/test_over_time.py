@@ -60,3 +60,24 @@ def test_quantiles_take_nan_for_the_least():
     for at, expected in ((0.0, math.nan), (0.5, 1.0), (1.0, 3.0), (0.75, 2.0)):
         found = over_time.quantile(windows, np.array([at]))[0, 0]
         assert found == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("quantile", [0.0, -0.0, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1.0, 1.0, -0.0, -0.0, 2.0, 2.0, 0.0],
+        [-0.0, -0.0, -0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+        [-1.0, 0.0, -0.0],
+        [-1.0, -0.0, 0.0],
+        [0.0, -0.0, -3.0, -3.0, -3.0, -0.0, -3.0, -3.0, -3.0, -3.0, -3.0, 0.0],
+    ],
+)
+def test_equal_zeros_stay_in_order_under_a_quantile(values, quantile):
+    """As in Prometheus' insertion sort, which windows of up to twelve samples go through."""
+    found = over_time.quantile(whole(values), np.array([quantile]))[0, 0]
+    ordered, rank = sorted(values), quantile * (len(values) - 1)
+    below = np.floor(rank)
+    low, high = ordered[int(below)], ordered[min(int(below) + 1, len(values) - 1)]
+    expected = low * (1 - (rank - below)) + high * (rank - below)
+    assert (found, math.copysign(1, found)) == (expected, math.copysign(1, expected))

@@ -20,15 +20,17 @@ def mapped(operation: Callable[[ValueArray], ValueArray]) -> Function:
 
 
 def go_max(left: ValueArray, right: ValueArray) -> ValueArray:
-    """math.Max: NaN wins over everything but +Inf."""
+    """math.Max: NaN wins over everything but +Inf, and 0 over -0."""
     infinite = (left == np.inf) | (right == np.inf)
-    return np.where(infinite, np.inf, np.maximum(left, right))
+    zeros = (left == 0) & (right == 0)
+    return np.where(infinite, np.inf, np.where(zeros, left + right, np.maximum(left, right)))
 
 
 def go_min(left: ValueArray, right: ValueArray) -> ValueArray:
-    """math.Min: NaN wins over everything but -Inf."""
+    """math.Min: NaN wins over everything but -Inf, and -0 over 0."""
     infinite = (left == -np.inf) | (right == -np.inf)
-    return np.where(infinite, -np.inf, np.minimum(left, right))
+    zeros = (left == 0) & (right == 0)
+    return np.where(infinite, -np.inf, np.where(zeros, -(-left - right), np.minimum(left, right)))
 
 
 def clamp(call: Invocation) -> Value:

@@ -34,7 +34,7 @@ from meterhall.query.frame import (
     unnamed,
 )
 from meterhall.query.gather import clocked, filled
-from meterhall.query.kernels.clocked import Fused, machine
+from meterhall.query.kernels.clocked import Fused, machine, widest
 from meterhall.query.kernels.windows import Windows
 from meterhall.query.selectors import QueryRange, RangeVector
 from meterhall.query.sharing import shared
@@ -185,7 +185,7 @@ def _by_machine(
     if whole is None:
         return
     of = clocked(kernels, whole, vector.reach, vector.span_ms)
-    visits = len(vector.ends) * max(1, int((of.hi - of.lo).max(initial=0)))
+    visits = len(vector.ends) * max(1, widest(of))
     span = max(1, visits_max // visits)
     for begin in range(0, len(whole.rows), span):
         vector.budget.check()

@@ -19,6 +19,9 @@ _WORTH_LOADING = 100_000
 # Sums of values below this cannot overflow, however many there are.
 _SUMMABLE = 1e290
 
+# So many at a time stay in the cache.
+_DIFFERENCES = 4096
+
 # Writes the points of every window; False where it cannot, and then nothing is written.
 Fused = Callable[[Any, Clocked, Points], bool]
 
@@ -35,6 +38,14 @@ def positions(
     found = np.empty((len(times), len(moments)), np.int64)
     kernels.after(times, lengths, moments, found)
     return found
+
+
+def widest(of: Clocked) -> int:
+    """The most samples that a window has. Some clocks at a time, so that the differences take no memory to speak of."""
+    count, steps = of.lo.shape
+    span = max(1, _DIFFERENCES // max(1, steps))
+    runs = (slice(first, first + span) for first in range(0, count, span))
+    return max((int((of.hi[run] - of.lo[run]).max(initial=0)) for run in runs), default=0)
 
 
 def extrapolated(ends: TimestampArray, range_ms: int, *, counter: bool, per_second: bool) -> Fused:

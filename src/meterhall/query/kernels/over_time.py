@@ -88,7 +88,9 @@ def sorted_quantile(block: ValueArray, count: IndexArray, quantiles: ValueArray)
     NaN sorts before every number, as in promql/quantile.go. `quantiles[T]` outside [0, 1] give ∓Inf.
     """
     numbers = np.count_nonzero(~np.isnan(block), axis=-1)
-    ordered = np.sort(block, axis=-1)
+    # NumPy's quickest way to sort does not tell 0 from -0 and may make one of the other.
+    signed = bool((np.signbit(block) & (block == 0)).any())
+    ordered = np.sort(block, axis=-1, kind="stable" if signed else None)
     rank = quantiles * (count - 1)
     below = np.floor(rank)
     weight = rank - below

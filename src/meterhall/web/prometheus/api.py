@@ -197,20 +197,20 @@ class PrometheusApi:
 
     def _region(self, headers: Headers) -> str:
         """The region asked for, or that of the host name that was called. Raises BadInput."""
-        settings = self._backend.settings
-        asked, host = set[str](), b""
-        for name, value in headers:
-            if name == REGION_HEADER:
-                asked.add(value.strip().decode("latin-1"))
-            elif name == b"host":
-                host = host or value
-        asked.discard("")
+        asked = {value.strip() for name, value in headers if name == REGION_HEADER} - {b""}
         if not asked:
-            return settings.region_hosts.get(_host_name(host), settings.default_region)
-        region = asked.pop()
+            return self._region_of_host(headers)
+        region = asked.pop().decode("latin-1")
         if asked or region not in self._access.regions:
             raise BadInput(f"X-SYSMON-REGION: unknown region; known: {self._known_regions()}")
         return region
+
+    def _region_of_host(self, headers: Headers) -> str:
+        settings = self._backend.settings
+        if not settings.region_hosts:
+            return settings.default_region
+        host = next((value for name, value in headers if name == b"host" and value), b"")
+        return settings.region_hosts.get(_host_name(host), settings.default_region)
 
     def _known_regions(self) -> str:
         return ", ".join(sorted(self._access.regions))

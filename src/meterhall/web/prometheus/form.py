@@ -76,7 +76,10 @@ def parse_pairs(text: bytes) -> tuple[list[tuple[str, str]], str | None]:
     if text.count(b"&") >= PAIRS_MAX:
         raise BadInput(f"more than {PAIRS_MAX} parameters")
     for pair in text.split(b"&") if text else ():
-        if not pair:
+        if not (b"%" in pair or b"+" in pair or b";" in pair):
+            if pair:
+                plain, _, rest = _text(pair).partition("=")
+                pairs.append((plain, rest))
             continue
         if b";" in pair:
             fault = fault or "invalid semicolon separator in query"
