@@ -210,6 +210,25 @@ def test_tries_that_come_to_nothing_end(monkeypatch):
     assert work(encoded([series(0, 0.0)] * 900), known, monkeypatch) < 4 * 900
 
 
+def test_layouts_are_not_fitted_again_and_again(monkeypatch):
+    known = knowing(blocks_of([series(place) for place in range(3000)]), PLENTY)
+    work(encoded([series(place) for place in range(3000)]), known, monkeypatch)
+    fitted, put = [], KnownSeries.put
+
+    def noted(self, layout):
+        fitted.append(layout)
+        put(self, layout)
+
+    monkeypatch.setattr(KnownSeries, "put", noted)
+    hostile = [
+        each
+        for place in range(0, 1500, 2)
+        for each in (series(place), series(place + 1, 0.0), series(9000 + place))
+    ]
+    work(encoded(hostile), known, monkeypatch)
+    assert 1 <= len(fitted) < 20
+
+
 def test_refs_are_renamed_in_layouts_too():
     body = encoded([series(place) for place in range(9)])
     known = knowing(blocks_of([series(place) for place in range(9)]), PLENTY)

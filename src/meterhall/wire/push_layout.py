@@ -43,6 +43,7 @@ _BLANK_ZERO = ZERO_HEAD + bytes(TIME_BYTES)
 _BLANK_TAIL = np.void(bytes(TAIL.itemsize))
 _NO_TIME = np.void(bytes(TIME_BYTES))
 _SERIES_TAG = 0x0A
+_VALUE_BYTES = SAMPLE_BYTES - ZERO_BYTES
 # Contents of messages whose length takes two bytes are below it.
 _SIZE_MAX = 1 << 14
 _REFS_AT_FIRST = 256
@@ -93,17 +94,25 @@ class Layout:
 
         None where the first of them is as it was, or is another series.
         """
-        own = np.diff(self._begins)[place:]
-        turned = _turned_bytes(own, self._full[place:])
-        if _message_bytes(message, at, 1) != [turned[0]]:
+        if _message_bytes(message, at, 1) != self._turned_bytes(place, place + 1).tolist():
             return None
-        theirs = np.array(_message_bytes(message, at, len(own)))
-        own, turned = own[: len(theirs)], turned[: len(theirs)]
+        theirs = np.array(_message_bytes(message, at, len(self) - place))
+        own = np.diff(self._begins[place : place + len(theirs) + 1])
+        turned = self._turned_bytes(place, place + len(theirs))
         turns = theirs == turned
         strange = theirs != np.where(turns, turned, own)
         if strange.any():
             turns[strange.argmax() :] = False
         return self._turned(place + np.flatnonzero(turns))
+
+    def _turned_bytes(self, begin: int, end: int) -> NDArray[np.int64]:
+        """How long messages are when those with a value have none, and the other way round; 0 where too short for that."""
+        sizes = np.diff(self._begins[begin : end + 1])
+        contents = sizes - 2 - (sizes >= 3 + 0x80)
+        contents += np.where(self._full[begin:end], -_VALUE_BYTES, _VALUE_BYTES)
+        turned: NDArray[np.int64] = contents + 2 + (contents >= 0x80)
+        turned[(contents < TAIL.itemsize) | (contents >= _SIZE_MAX)] = 0
+        return turned
 
     def _turned(self, places: NDArray[np.intp]) -> "Layout":
         """With those with a value that have none here, and the other way round."""
@@ -301,15 +310,6 @@ def _message_bytes(message: bytearray, at: int, most: int) -> list[int]:
         begin += size
         sizes.append(size)
     return sizes
-
-
-def _turned_bytes(sizes: NDArray[np.int64], full: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """How long messages are when those with a value are without, and the other way round; 0 where they would be too short."""
-    contents = sizes - 2 - (sizes >= 3 + 0x80)
-    contents += np.where(full, ZERO_BYTES - SAMPLE_BYTES, SAMPLE_BYTES - ZERO_BYTES)
-    turned: NDArray[np.int64] = contents + 2 + (contents >= 0x80)
-    turned[(contents < TAIL.itemsize) | (contents >= _SIZE_MAX)] = 0
-    return turned
 
 
 def _first(layout: Layout) -> int:

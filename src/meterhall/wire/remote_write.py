@@ -73,6 +73,8 @@ _CONTINUES = 0x80
 _TRIED_FIRST, _TRIED_GROWTH = 64, 8
 _STOP_COST = 25
 _STOPS_MAX = 32
+# As long as a stop takes it to fit a layout of so many series.
+_FITTED_LIKE_STOP = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,6 +126,8 @@ class _Columns:
     # How many known series were read one by one, and how often the next one was not the one that came before.
     single: int = 0
     stops: int = 0
+    # How many series the layouts have that were fitted.
+    fitted: int = 0
 
 
 def decode(
@@ -179,6 +183,7 @@ def _read_run(message: bytearray, at: int, number: int, most: int, columns: _Col
             columns.stops += 1
             break
         known.put(fitted)
+        columns.fitted += len(fitted)
         found = fitted, place + same
     return at
 
@@ -187,7 +192,7 @@ def _read_rest(decoded: bytearray, at: int, columns: _Columns) -> None:
     """Reads what does not begin as it did before, and from there on."""
     message = bytes(decoded)
     while at < len(message):
-        again = columns.stops < _STOPS_MAX + len(columns.numbers) // _STOP_COST
+        again = _is_worth_it(columns)
         end = _read_known(message, at, 1 if again else len(message), columns)
         if end == at:
             at = _read_field(message, at, columns)
@@ -195,6 +200,12 @@ def _read_rest(decoded: bytearray, at: int, columns: _Columns) -> None:
             at = _read_run(decoded, end, columns.numbers[-1] + 1, _TRIED_FIRST, columns)
         else:
             at = end
+
+
+def _is_worth_it(columns: _Columns) -> bool:
+    """Whether reading in runs has saved more than its stops cost, or not been tried often."""
+    stops = columns.stops + columns.fitted // _FITTED_LIKE_STOP
+    return stops < _STOPS_MAX + len(columns.numbers) // _STOP_COST
 
 
 def decode_labels(block: bytes) -> RawLabels:
