@@ -11,7 +11,7 @@ from write_request import encoded, knowing, snappy
 
 from meterhall.model.errors import WriteRequestError
 from meterhall.wire import remote_write
-from meterhall.wire.push_layout import KnownSeries
+from meterhall.wire.push_layout import NEW, KnownSeries
 from meterhall.wire.remote_write import decode
 
 LIMIT = 32 << 20
@@ -229,6 +229,14 @@ def test_layouts_are_not_fitted_again_and_again(monkeypatch):
     assert 1 <= len(fitted) < 20
 
 
+def test_what_is_known_keeps_its_number():
+    """Two threads may find the same series new."""
+    known = knowing([b"a", b"b"])
+    known.add({b"b": 7, b"c": 8})
+    assert known.numbers == {b"a": 0, b"b": 1, b"c": 2}
+    assert known.refs(np.array([0, 1, 2, NEW])).tolist() == [0, 1, 8, NEW]
+
+
 def test_refs_are_renamed_in_layouts_too():
     body = encoded([series(place) for place in range(9)])
     known = knowing(blocks_of([series(place) for place in range(9)]), PLENTY)
@@ -279,5 +287,5 @@ def test_numbers_given_up_count():
         random.Random(seed).shuffle(order)
         for _ in range(2):
             decode(snappy(encoded([series(place) for place in order])), known, LIMIT)
-    assert len(known.numbers) == 50 < len(known)
+    assert len(known.numbers) == 50 < known.size
     assert sum(each.size for each in known._layouts) == known._layout_bytes

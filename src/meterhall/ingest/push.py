@@ -110,21 +110,18 @@ class PushReceiver:
         except LimitExceeded:
             allowance.refuse(SAMPLES_PER_SECOND, 1)
             raise
-        known = self._known.get(tenant) or self._forget(tenant)
+        known = self._known.get(tenant) or self._known.setdefault(
+            tenant, KnownSeries(self._limits.cached_layout_bytes_max)
+        )
         request = decode(body, known, self._limits.decoded_bytes_max)
         if request.metadata:
             self._catalog.pushed(tenant, request.metadata)
         allowance.charge(len(request.values))
         push = _Push(self._writer_for(tenant), known, self._limits.reasons_max, allowance)
         received = push.take(request)
-        if len(known) > self._limits.cached_series_max:
-            self._forget(tenant)
+        if known.size > self._limits.cached_series_max:
+            self._known.pop(tenant, None)
         return received
-
-    def _forget(self, tenant: Tenant) -> KnownSeries:
-        known = KnownSeries(self._limits.cached_layout_bytes_max)
-        self._known[tenant] = known
-        return known
 
 
 class _Push:

@@ -205,7 +205,8 @@ class KnownSeries:
         self._debt = 0
         self._lock = threading.Lock()
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
         """How many there are; numbers that were given up count too, as half a series each."""
         return (len(self.numbers) + len(self._blocks)) // 2
 
@@ -220,9 +221,10 @@ class KnownSeries:
         return self._blocks[number]
 
     def add(self, refs: Mapping[bytes, int]) -> None:
-        """Remembers new series."""
+        """Remembers series that are new; another thread may have done so already."""
         with self._lock:
-            self._number(list(refs), np.fromiter(refs.values(), np.int64, len(refs)))
+            new = {block: ref for block, ref in refs.items() if block not in self.numbers}
+            self._number(list(new), np.fromiter(new.values(), np.int64, len(new)))
 
     def rename(self, names: Mapping[int, int]) -> None:
         """Has other refs in place of these."""
