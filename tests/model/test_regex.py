@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterhall.model.errors import BadInput
-from meterhall.model.regex import PATTERN_CHARS_MAX, PROGRAMS_KEPT, Regex, compile_pattern
+from meterhall.model.regex import PATTERN_CHARS_MAX, Regex, compile_pattern
 
 ROWS = [
     json.loads(line)
@@ -17,13 +17,24 @@ ROWS = [
 ]
 
 
-def test_a_pattern_that_is_remembered_does_not_hold_its_program():
-    """A program may take nine megabytes, and caches remember thousands of selectors."""
+def programs():
+    """The compiled patterns that anybody holds."""
+    return [each for each in gc.get_objects() if type(each).__name__ == "_Regexp"]
+
+
+@pytest.mark.parametrize("pattern", [r"\pL{60}x{%d}", "(a|b){1000}c{%d}"])
+def test_patterns_that_are_remembered_hold_little_together(pattern):
+    """A program may take sixteen megabytes, and caches remember thousands of selectors."""
+    remembered = [Regex(pattern % number) for number in range(24)]
+    assert not any(regex.matches("no") for regex in remembered)
+    assert sum(each.programsize for each in programs()) <= 1_200_000
+
+
+def test_small_patterns_are_compiled_once():
     remembered = [Regex(f"(a|b){{2}}{number}") for number in range(1000)]
+    kept = {id(each) for each in programs()}
     assert all(regex.matches(f"ab{number}") for number, regex in enumerate(remembered))
-    programs = sum(type(each).__name__ == "_Regexp" for each in gc.get_objects())
-    # Ours, and those that the library keeps.
-    assert programs <= PROGRAMS_KEPT + 128
+    assert {id(each) for each in programs()} <= kept
 
 
 def verdict(pattern):

@@ -4,15 +4,19 @@ Python's `re` is never used on a user's pattern: it backtracks (a denial of serv
 differs. Prometheus compiles `^(?s:PATTERN)$`; RE2's fullmatch with dot_nl is the same.
 """
 
-import functools
+import threading
+from collections import OrderedDict
 
 import re2
 
 from meterhall.model.errors import BadInput
 
 PATTERN_CHARS_MAX = 65_536
-# Of all tenants together. A small pattern that is met again later takes some tens of microseconds.
-PROGRAMS_KEPT = 128
+# Of all programs that are kept, of all tenants together: 32 MB. A small pattern has some tens of instructions, and is
+# compiled again in as many microseconds; \pL{400} has half a million.
+_INSTRUCTIONS_KEPT = 1 << 20
+# The library keeps 128 programs, however large. It is made to forget them after one from this size on.
+_LARGE_INSTRUCTIONS = 1 << 12
 _PROGRAM_BYTES_MAX = 8 << 20
 # Go's regexp/syntax: a tree of more than a thousand levels is refused. Prometheus adds one group.
 _NESTING_MAX = 999
@@ -51,18 +55,18 @@ class Regex:
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
-        _program(pattern)
+        _programs.get(pattern)
 
     def matches(self, text: str) -> bool:
         """Whether the whole of `text` matches."""
-        return _program(self.pattern).fullmatch(text) is not None
+        return _programs.get(self.pattern).fullmatch(text) is not None
 
     def expand(self, text: str, template: str) -> str | None:
         """`template` with `$1`, `${name}` filled from a full match, or None where none matches.
 
         Follows Go's regexp.Expand: an unknown group is empty, `$$` is a dollar sign.
         """
-        match = _program(self.pattern).fullmatch(text)
+        match = _programs.get(self.pattern).fullmatch(text)
         return None if match is None else _expand(match, template)
 
 
@@ -87,7 +91,35 @@ def compile_pattern(pattern: str) -> "re2._Regexp":
     raise BadInput(f"error parsing regexp: {reason}")
 
 
-_program = functools.lru_cache(PROGRAMS_KEPT)(compile_pattern)
+class _Programs:
+    """What was compiled lately. Thread-safe; two threads may compile the same pattern at once."""
+
+    def __init__(self) -> None:
+        self._programs: OrderedDict[str, re2._Regexp] = OrderedDict()
+        self._instructions = 0
+        self._lock = threading.Lock()
+
+    def get(self, pattern: str) -> "re2._Regexp":
+        """The program. Raises BadInput as `compile_pattern`; that is not kept."""
+        with self._lock:
+            if pattern in self._programs:
+                self._programs.move_to_end(pattern)
+                return self._programs[pattern]
+        program = compile_pattern(pattern)
+        size = program.programsize
+        if size >= _LARGE_INSTRUCTIONS:
+            re2.purge()
+        with self._lock:
+            if pattern not in self._programs:
+                self._programs[pattern] = program
+                self._instructions += size
+            while self._instructions > _INSTRUCTIONS_KEPT:
+                _, gone = self._programs.popitem(last=False)
+                self._instructions -= gone.programsize
+        return program
+
+
+_programs = _Programs()
 
 
 def _compile(pattern: str) -> "re2._Regexp":

@@ -20,10 +20,11 @@ from pyroaring import BitMap
 
 from meterhall.model.labels import Labels
 from meterhall.model.matcher import Matcher, MatchOp
-from meterhall.model.regex import PROGRAMS_KEPT
 
 _META = frozenset("\\.+*?()|[]{}^$")
 _PROGRAM_BYTES_MAX = 8 << 20
+# Of all tenants together; each may take that.
+_SETS_KEPT = 16
 # An intersection with a bitmap of no more than this takes some microseconds, however large the others are.
 _CANDIDATES_MAX = 4096
 
@@ -151,7 +152,6 @@ def _union(bitmaps: Sequence[BitMap]) -> BitMap:
     return BitMap.union(*bitmaps) if bitmaps else BitMap()
 
 
-@lru_cache(maxsize=PROGRAMS_KEPT)
 def _pattern_test(pattern: str) -> Callable[[str], bool]:
     """Whether a whole value matches. The pattern is known to be RE2: Matcher has compiled it."""
     choices = literals(pattern)
@@ -164,6 +164,7 @@ def _pattern_test(pattern: str) -> Callable[[str], bool]:
     return _set_test(pattern)
 
 
+@lru_cache(_SETS_KEPT)
 def _set_test(pattern: str) -> Callable[[str], bool]:
     options = re2.Options()
     options.dot_nl = True
