@@ -1,10 +1,11 @@
 """How fast pages and pushes are taken in: `python bench/wire.py`, one thread, no store behind.
 
 Prints, for a real node_exporter page and for larger ones made of it: the first reading, a repeated one, one
-that lost a series, and a whole collection (ScrapeSession with a writer that takes everything). Then
-remote-write bodies of 2,000 series with one and with ten samples each. Medians.
+that lost a series, and a whole collection (ScrapeSession with a writer that takes everything): medians. Then
+pushes: a sender's stream of 20,000 series in bodies of 2,000 samples that repeat, and of 1,937 that never do.
 """
 
+import random
 import statistics
 import sys
 import time
@@ -16,7 +17,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "wire")]
 
-from write_request import body_of  # noqa: E402
+from write_request import encoded, knowing, snappy  # noqa: E402
 
 from bench.unlimited import UNLIMITED  # noqa: E402
 from meterhall.ingest.limits import PushLimits, ScrapeLimits  # noqa: E402
@@ -34,6 +35,7 @@ TEXT = "text/plain; version=0.0.4"
 TENANT = Tenant("kr", "bench")
 SECONDS = 0.5
 NOW = 1_700_000_000_000
+SERIES, ROUNDS = 20_000, 8
 
 
 class Sink:
@@ -42,7 +44,7 @@ class Sink:
     def __init__(self):
         self.refs = {}
 
-    def intern(self, clock, series):
+    def intern(self, clock, series, _series_max=None):
         refs = self.refs
         return np.array([refs.setdefault(labels, len(refs)) for labels in series], np.int64)
 
@@ -102,29 +104,65 @@ def scrapes(name, page, samples):
 
 
 def pushes():
-    series = 2_000
-    for count in (1, 10):
-        body = body_of([(labels(i), points(i, count)) for i in range(series)])
-        name = f"push, {series} series x {count}"
-        report(
-            f"{name}: decode, labels new",
-            median(lambda b=body: decode(b, (), 1 << 25)),
-            series * count,
+    """CPU seconds a million samples: decoding alone, and with all that a push does before the store."""
+    for zeros in (0.0, 0.01):
+        stream = rounds(zeros)
+        for size in (2_000, 1_937):
+            bodies = [
+                (snappy(b"".join(stream[at : at + size])), len(stream[at : at + size]))
+                for at in range(0, len(stream), size)
+            ]
+            name = f"push, {size} of {SERIES} series, {zeros:.0%} turn zero"
+            known = knowing()
+            spent = [first_decoding(body, known) for body, _ in bodies[: SERIES // size + 1]]
+            report_push(f"{name}: decode, all new", sum(spent), size * len(spent))
+            once = knowing(known.numbers)
+            report_push(
+                f"{name}: decode, one by one",
+                *over(bodies, lambda b, k=once: decode(b, k, 1 << 25)),
+            )
+            often = knowing(known.numbers, 1 << 24)
+            report_push(f"{name}: decode", *over(bodies, lambda b, k=often: decode(b, k, 1 << 25)))
+            sink = Sink()
+            receiver = PushReceiver(lambda _, s=sink: s, MetadataCatalog(), PushLimits(), UNLIMITED)
+            report_push(
+                f"{name}: received", *over(bodies, lambda b, r=receiver: r.receive(TENANT, b))
+            )
+
+
+def first_decoding(body, known):
+    begin = time.thread_time()
+    request = decode(body, known, 1 << 25)
+    spent = time.thread_time() - begin
+    known.add({block: len(known.numbers) + new for new, block in enumerate(request.fresh)})
+    return spent
+
+
+def over(bodies, call):
+    """Seconds and samples of the later half of the bodies: the earlier shows what repeats."""
+    half = len(bodies) // 2
+    for body, _ in bodies[:half]:
+        call(body)
+    begin = time.thread_time()
+    for body, _ in bodies[half:]:
+        call(body)
+    return time.thread_time() - begin, sum(samples for _, samples in bodies[half:])
+
+
+def report_push(name, seconds, samples):
+    print(f"{name:<66}{seconds / samples * 1e6:>8.3f} CPU s/M")
+
+
+def rounds(zeros):
+    """Messages of all series in the same order, again and again; now and then one is zero, and so shorter."""
+    some = random.Random(1)
+    return [
+        encoded(
+            [(labels(i), [(NOW + 15_000 * k, 0.0 if some.random() < zeros else some.random())])]
         )
-        known = set(decode(body, (), 1 << 25).blocks)
-        report(
-            f"{name}: decode, labels known",
-            median(lambda b=body, k=known: decode(b, k, 1 << 25)),
-            series * count,
-        )
-        sink = Sink()
-        receiver = PushReceiver(lambda _, s=sink: s, MetadataCatalog(), PushLimits(), UNLIMITED)
-        receiver.receive(TENANT, body)
-        report(
-            f"{name}: received",
-            median(lambda b=body, r=receiver: r.receive(TENANT, b)),
-            series * count,
-        )
+        for k in range(ROUNDS)
+        for i in range(SERIES)
+    ]
 
 
 def labels(i):
@@ -138,11 +176,6 @@ def labels(i):
         "mode": ("user", "system", "idle")[i % 3],
         "serial": str(i),
     }
-
-
-def points(i, count):
-    """Every twentieth value is zero, which protobuf leaves out."""
-    return [(NOW + k, float((i + k) % 20) * 1.37) for k in range(count)]
 
 
 if __name__ == "__main__":

@@ -258,12 +258,22 @@ def test_durable_waits_for_both_appends(it):
         got.durable.result(0)
 
 
+def test_pushes_at_the_same_time_share_what_is_known():
+    """Also while nothing is known yet: each would decode the labels of all its series again."""
+    it = Pusher()
+    it.push()
+    known = it.receiver._known[A]
+    it.push(one({"__name__": "a"}))
+    assert it.receiver._known[A] is known
+    assert len(known.numbers) == 1
+
+
 def test_the_cache_is_bounded():
     it = Pusher(cached_series_max=3)
     for round_ in range(5):
         got = it.push(*(one({"__name__": f"m{i}"}, NOW + round_) for i in range(5)))
         assert got.accepted == 5
-    assert sum(len(memory.refs) for memory in it.receiver._memories.values()) <= 3
+    assert sum(len(known.numbers) for known in it.receiver._known.values()) <= 3
     assert all(len(samples) == 5 for samples in it.stored().values())
 
 

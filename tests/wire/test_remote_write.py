@@ -6,7 +6,7 @@ import struct
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from write_request import WriteRequestMessage, body_of, encoded, snappy
+from write_request import WriteRequestMessage, body_of, encoded, knowing, snappy
 
 from meterhall.model.errors import WriteRequestError
 from meterhall.model.metadata import Metadata
@@ -18,8 +18,9 @@ NOW = 1_700_000_000_000
 
 def samples_of(request):
     """(label block, time, value bits) in the order of the request."""
+    blocks = request.blocks()
     return [
-        (request.blocks[owner], time, bits)
+        (blocks[owner], time, bits)
         for owner, time, bits in zip(
             request.owners.tolist(),
             request.times_ms.tolist(),
@@ -43,10 +44,10 @@ def by_protobuf(data):
 
 
 def check(data, known=()):
-    request = decode(snappy(data), known, LIMIT)
+    request = decode(snappy(data), knowing(known), LIMIT)
     got = [(decode_labels(block), time, bits) for block, time, bits in samples_of(request)]
     assert got == by_protobuf(data)
-    assert set(request.fresh) == {block for block in request.blocks if block not in known}
+    assert set(request.fresh) == {block for block in request.blocks() if block not in known}
     assert all(list(request.fresh[block]) == decode_labels(block) for block in request.fresh)
     return request
 
@@ -68,7 +69,7 @@ series = st.tuples(labels, st.lists(st.tuples(times, values), max_size=4))
 def test_reads_what_protobuf_wrote(content, data):
     """Also when all or some of the label blocks are known, which is another way through."""
     body = encoded(content)
-    blocks = list(check(body).blocks)
+    blocks = check(body).blocks()
     check(body, set(blocks))
     if data is not None and blocks:
         check(body, set(data.draw(st.lists(st.sampled_from(blocks)))))
@@ -127,7 +128,7 @@ ODD = {
 @pytest.mark.parametrize("name", ODD)
 def test_odd_spellings_of_sound_messages(name):
     request = check(ODD[name])
-    check(ODD[name], set(request.blocks))
+    check(ODD[name], set(request.blocks()))
 
 
 BAD = {
@@ -160,20 +161,20 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_unsound_messages(name):
     with pytest.raises(WriteRequestError, match=r"^snappy: corrupt input: proto: "):
-        decode(snappy(BAD[name]), (), LIMIT)
+        decode(snappy(BAD[name]), knowing(), LIMIT)
 
 
 def test_a_known_block_does_not_hide_a_bad_sample():
     body = encoded([({"a": "b"}, [(NOW, 1.0)])])
-    (block,) = decode(snappy(body), (), LIMIT).blocks
+    blocks = decode(snappy(body), knowing(), LIMIT).blocks()
     # The last time byte goes on beyond the message.
     with pytest.raises(WriteRequestError):
-        decode(snappy(body[:-1] + b"\xff"), {block}, LIMIT)
+        decode(snappy(body[:-1] + b"\xff"), knowing(blocks), LIMIT)
 
 
 def test_fields_are_rationed():
     with pytest.raises(WriteRequestError, match="too many fields"):
-        decode(snappy(field(1, 2, b"") * 101), (), LIMIT, fields_max=100)
+        decode(snappy(field(1, 2, b"") * 101), knowing(), LIMIT, fields_max=100)
 
 
 def test_metadata_exemplars_and_histograms():
@@ -181,14 +182,14 @@ def test_metadata_exemplars_and_histograms():
         [({"__name__": "a"}, [(NOW, 1.0)])],
         [(1, "a", "says", "seconds"), (7, "b", "", ""), (99, "c", b"\xff", "")],
     )
-    request = decode(body, (), LIMIT)
+    request = decode(body, knowing(), LIMIT)
     assert request.metadata == {
         "a": Metadata("counter", "says", "seconds"),
         "b": Metadata("stateset", "", ""),
         "c": Metadata("unknown", "\ufffd", ""),
     }
     odd = field(1, 2, LABEL + field(3, 2, b"x") + SAMPLE + field(4, 2, b"y") + field(4, 2, b"z"))
-    request = decode(snappy(odd), (), LIMIT)
+    request = decode(snappy(odd), knowing(), LIMIT)
     assert (request.exemplars, request.histograms, len(request.values)) == (1, 2, 1)
 
 
@@ -196,13 +197,13 @@ def test_metadata_exemplars_and_histograms():
 def test_rubbish_is_refused_with_one_kind_of_error(rubbish):
     for body in (rubbish, snappy(rubbish)):
         with contextlib.suppress(WriteRequestError):
-            decode(body, (), 1 << 20)
+            decode(body, knowing(), 1 << 20)
 
 
 @given(st.lists(series, min_size=1, max_size=3), st.data())
 def test_damaged_bodies_never_raise_anything_else(content, data):
     body = bytearray(encoded(content))
-    known = set(decode(snappy(bytes(body)), (), LIMIT).blocks)
+    known = set(decode(snappy(bytes(body)), knowing(), LIMIT).blocks())
     for _ in range(data.draw(st.integers(1, 3))):
         if body:
             body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
@@ -210,7 +211,7 @@ def test_damaged_bodies_never_raise_anything_else(content, data):
     results = []
     for blocks in ((), known):
         try:
-            request = decode(snappy(cut), blocks, LIMIT)
+            request = decode(snappy(cut), knowing(blocks), LIMIT)
             results.append(samples_of(request))
         except WriteRequestError as error:
             results.append(str(error))

@@ -26,6 +26,6 @@ class PushLimits:
     # Series whose labels are remembered by their bytes, per tenant. All are forgotten together when
     # there are more, which costs one slow request.
     cached_series_max: int = 200_000
-    # Memory of whole bodies that may be repeated, per tenant; some 180 bytes a series.
+    # Memory of how a sender's series follow each other, per tenant; some 180 bytes a series.
     cached_layout_bytes_max: int = 16 << 20
     reasons_max: int = 10

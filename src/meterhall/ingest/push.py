@@ -46,7 +46,7 @@ from meterhall.model.tenant import Tenant
 from meterhall.ports.append import SampleWriter
 from meterhall.telemetry.metrics import SAMPLES_APPENDED, SAMPLES_REFUSED
 from meterhall.wire.numbers import format_float
-from meterhall.wire.push_layout import Layouts
+from meterhall.wire.push_layout import KnownSeries
 from meterhall.wire.remote_write import RawLabels, WriteRequest, decode, decode_labels
 
 _APPENDED = SAMPLES_APPENDED.labels("push")
@@ -83,14 +83,6 @@ class Received:
     over_limit: LimitExceeded | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Memory:
-    """What is remembered of one tenant's pushes: refs by label block, and bodies of such blocks."""
-
-    refs: dict[bytes, int]
-    layouts: Layouts
-
-
 class PushReceiver:
     """Thread-safe. Remembers, tenant by tenant, what repeats."""
 
@@ -105,7 +97,7 @@ class PushReceiver:
         self._catalog = catalog
         self._limits = limits
         self._allowances = allowances
-        self._memories: dict[Tenant, _Memory] = {}
+        self._known: dict[Tenant, KnownSeries] = {}
 
     def receive(self, tenant: Tenant, body: bytes) -> Received:
         """Raises WriteRequestError for a body that is none, StoreUnavailable when the store is.
@@ -118,31 +110,28 @@ class PushReceiver:
         except LimitExceeded:
             allowance.refuse(SAMPLES_PER_SECOND, 1)
             raise
-        memory = self._memories.get(tenant) or self._forget(tenant)
-        request = decode(body, memory.refs, self._limits.decoded_bytes_max, layouts=memory.layouts)
+        known = self._known.get(tenant) or self._known.setdefault(
+            tenant, KnownSeries(self._limits.cached_layout_bytes_max)
+        )
+        request = decode(body, known, self._limits.decoded_bytes_max)
         if request.metadata:
             self._catalog.pushed(tenant, request.metadata)
         allowance.charge(len(request.values))
-        push = _Push(self._writer_for(tenant), memory.refs, self._limits.reasons_max, allowance)
+        push = _Push(self._writer_for(tenant), known, self._limits.reasons_max, allowance)
         received = push.take(request)
-        if len(memory.refs) > self._limits.cached_series_max:
-            self._forget(tenant)
+        if known.size > self._limits.cached_series_max:
+            self._known.pop(tenant, None)
         return received
-
-    def _forget(self, tenant: Tenant) -> _Memory:
-        memory = _Memory({}, Layouts(self._limits.cached_layout_bytes_max))
-        self._memories[tenant] = memory
-        return memory
 
 
 class _Push:
     """One request on its way to one tenant's writer."""
 
     def __init__(
-        self, writer: SampleWriter, refs: dict[bytes, int], reasons_max: int, allowance: Allowance
+        self, writer: SampleWriter, known: KnownSeries, reasons_max: int, allowance: Allowance
     ) -> None:
         self._writer = writer
-        self._refs = refs
+        self._known = known
         self._reasons_max = reasons_max
         self._allowance = allowance
         self._over_limit: LimitExceeded | None = None
@@ -179,9 +168,8 @@ class _Push:
 
     def _refs_of_blocks(self, request: WriteRequest) -> RefArray:
         """A ref for each series of the request, or _SKIPPED, _UNFIT or REFUSED."""
-        layout = request.layout
-        if layout is not None and layout.refs is not None:
-            return layout.refs
+        if not request.fresh:
+            return request.refs
         good: dict[bytes, Labels] = {}
         unfit: dict[bytes, int] = {}
         for block, raw in request.fresh.items():
@@ -196,20 +184,15 @@ class _Push:
                 else:
                     unfit[block] = _SKIPPED
         interned = self._intern(good)
-        unfit |= {block: REFUSED for block, ref in interned.items() if ref == REFUSED}
-        known = self._refs
-        if unfit:
-            known = {
-                block: known.get(block, unfit.get(block, _SKIPPED)) for block in request.blocks
-            }
-        refs = np.array([known[block] for block in request.blocks], np.int64)
-        if layout is not None and REFUSED not in refs:
-            # What was refused may be taken the next time.
-            layout.refs = refs
+        self._known.add({block: ref for block, ref in interned.items() if ref != REFUSED})
+        names = interned | unfit
+        refs = request.refs
+        for place, block in request.fresh_blocks.items():
+            refs[place] = names[block]
         return refs
 
     def _intern(self, series: dict[bytes, Labels]) -> dict[bytes, int]:
-        """Refs for label blocks, with job and instance as the clock; remembered, but for REFUSED."""
+        """Refs for label blocks, with job and instance as the clock; or REFUSED."""
         by_clock: dict[str, list[bytes]] = {}
         for block, labels in series.items():
             clock = f"push/{label_value(labels, 'job')}\xff{label_value(labels, 'instance')}"
@@ -222,7 +205,6 @@ class _Push:
         refused = [block for block, ref in interned.items() if ref == REFUSED]
         if refused:
             self._name_refused([series[block] for block in refused])
-        self._refs.update((block, ref) for block, ref in interned.items() if ref != REFUSED)
         return interned
 
     def _name_refused(self, series: Sequence[Labels]) -> None:
@@ -276,14 +258,14 @@ class _Push:
         self, forgotten: Sequence[int], request: WriteRequest, of_blocks: RefArray
     ) -> dict[int, int]:
         """Old ref → new ref. Another request may have interned them again already."""
-        if request.layout is not None:
-            request.layout.refs = None
         lost = set(forgotten)
-        pairs = zip(request.blocks, of_blocks.tolist(), strict=True)
+        pairs = zip(request.blocks(), of_blocks.tolist(), strict=True)
         old = {block: ref for block, ref in pairs if ref in lost}
         series = {block: _judge(decode_labels(block), self._allowance) for block in old}
         interned = self._intern(series)
-        return {ref: interned[block] for block, ref in old.items()}
+        names = {ref: interned[block] for block, ref in old.items()}
+        self._known.rename({ref: name for ref, name in names.items() if name != REFUSED})
+        return names
 
     def _refuse(self, kind: str, samples: int) -> None:
         if samples:

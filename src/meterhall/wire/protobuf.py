@@ -69,6 +69,16 @@ def fields(data: bytes, at: int, end: int, budget: Budget) -> Iterator[tuple[int
         yield number, wire_type, begin, at
 
 
+def bytes_field(number: int, content: bytes) -> bytes:
+    """A field of bytes; its number is below 16."""
+    head, length = bytearray((number << 3 | BYTES,)), len(content)
+    while length >= 0x80:
+        head.append(length & 0x7F | 0x80)
+        length >>= 7
+    head.append(length)
+    return bytes(head) + content
+
+
 def expect(number: int, got: int, wanted: int) -> None:
     """Raises Malformed where a known field has another wire type than its own."""
     if got != wanted:

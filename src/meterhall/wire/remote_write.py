@@ -1,11 +1,11 @@
 """Remote write 1.0: a snappy block with a protobuf WriteRequest → columns.
 
 Senders repeat the same label sets in every request, so the unit here is the *label block*: the label fields
-of one TimeSeries as they stand in the body. A receiver keeps what it knows by label block and never
-decodes a label again. `decode` is told which blocks are known, which buys the fast way: a message that ends
-like one sample and begins with a known block can only be that block and that sample, so nothing else of
-it is looked at, and times and values are read by NumPy for all samples at once. And it is told which whole
-bodies there were (`push_layout`), which buys the fastest way.
+of one TimeSeries as they stand in the body. A receiver keeps what it knows by label block (`KnownSeries`) and never
+decodes a label again. That buys a short way: a message that ends like one sample and begins with a known block can
+only be that block and that sample, so nothing else of it is looked at. And where the messages follow each
+other as they did before, they are not even looked at one by one (`push_layout`). Times and values are
+read by NumPy for all samples at once (`push_sample`).
 
     WriteRequest  timeseries = 1, metadata = 3
     TimeSeries    labels = 1, samples = 2, exemplars = 3, histograms = 4
@@ -17,18 +17,33 @@ Exemplars and native histograms are counted and skipped. Format notes: docs/form
 """
 
 import struct
-from collections.abc import Container, Mapping, Sequence
+from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meterhall.model.errors import WriteRequestError
 from meterhall.model.metadata import Metadata
-from meterhall.model.samples import TimestampArray, ValueArray
+from meterhall.model.samples import RefArray, TimestampArray, ValueArray
 from meterhall.wire import protobuf
-from meterhall.wire.protobuf import BYTES, FIXED64, VARINT, Budget, Malformed, expect
-from meterhall.wire.push_layout import Layout, Layouts
+from meterhall.wire.protobuf import BYTES, FIXED64, VARINT, Budget, Malformed, bytes_field, expect
+from meterhall.wire.push_layout import NEW, KnownSeries
+from meterhall.wire.push_sample import (
+    NO_TAIL,
+    SAMPLE_BYTES,
+    SAMPLE_HEAD,
+    TAIL,
+    ZERO_BYTES,
+    ZERO_HEAD,
+    ZERO_TAIL,
+    ZERO_TAIL_BYTES,
+    times_of,
+    values_of,
+    without_value,
+)
 from meterhall.wire.snappy import CORRUPT, decode_block
 
 RawLabels = Sequence[tuple[bytes, bytes]]
@@ -48,113 +63,149 @@ _METADATA_TYPES = (
     "stateset",
 )
 
-# A sample field as senders write it: `12 10 09 <double> 10 <time in six bytes>`, or without the value
-# where that is zero: `12 07 10 <time in six bytes>`. Six bytes hold the years 1971 to 2109.
-_SAMPLE_HEAD = b"\x12\x10\x09"
-_SAMPLE_BYTES = 18
-_ZERO_HEAD = b"\x12\x07\x10"
-_ZERO_BYTES = 9
-_TAIL_BYTES = 16
 _FIRST_TAG = 0x0A
 _SECOND_TAG = 0x12
-_TIME_TAG = 0x10
 _CONTINUES = 0x80
-_TIME_SHIFTS = np.arange(6, dtype=np.int64) * 7
+
+# Where other series come than before, one is read by itself and the next are tried again: as many first, then more
+# and more. Such a stop costs what it costs to read so many known series one by one; there may be this many, and
+# more in a large body as long as it is worth it.
+_TRIED_FIRST, _TRIED_GROWTH = 64, 8
+_STOP_COST = 25
+_STOPS_MAX = 32
+# As long as a stop takes it to fit a layout of so many series.
+_FITTED_LIKE_STOP = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WriteRequest:
-    """A decoded request. Sample i belongs to the series with label block `blocks[owners[i]]`.
+    """A decoded request. Sample i belongs to series `owners[i]`, in the sender's order, which is that of the samples too.
 
-    `fresh` holds the labels of all blocks that were not known, in the sender's order and unchecked.
-    Samples are in the sender's order. Values are as sent: NaNs of any kind.
+    `refs` are what the receiver calls the series, NEW for those it did not know: their label blocks are `fresh_blocks`
+    by place, and the labels `fresh`, unchecked. Values are as sent: NaNs of any kind.
     """
 
-    blocks: Sequence[bytes]
+    refs: RefArray
     owners: NDArray[np.int64]
     times_ms: TimestampArray
     values: ValueArray
     fresh: Mapping[bytes, RawLabels]
+    fresh_blocks: Mapping[int, bytes]
     metadata: Mapping[str, Metadata]
     exemplars: int
     histograms: int
-    layout: Layout | None = None
+    known: KnownSeries
+    numbers: NDArray[np.int64]
+
+    def blocks(self) -> list[bytes]:
+        """The label blocks of all series. Takes some time; hardly anyone asks."""
+        return [
+            self.fresh_blocks[place] if number == NEW else self.known.block(number)
+            for place, number in enumerate(self.numbers.tolist())
+        ]
 
 
 @dataclass(slots=True)
 class _Columns:
-    """A request in the making. Of a sample in one of the usual layouts only its end is noted, and whether
-    it has a value; others are decoded at once and noted by their place.
+    """A request in the making. Of a sample written as usual only its tail is noted; others are decoded at once, and
+    noted by their place beside a tail that is none.
     """
 
-    known: Container[bytes]
+    known: KnownSeries
     budget: Budget
-    blocks: list[bytes] = field(default_factory=list)
-    owners: list[int] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-    zeros: list[int] = field(default_factory=list)
+    numbers: "array[int]" = field(default_factory=lambda: array("q"))
+    # How many samples a series has, by its place, where it is not one.
+    counts: dict[int, int] = field(default_factory=dict)
+    tails: bytearray = field(default_factory=bytearray)
     odd: dict[int, tuple[int, float]] = field(default_factory=dict)
     fresh: dict[bytes, RawLabels] = field(default_factory=dict)
+    fresh_blocks: dict[int, bytes] = field(default_factory=dict)
     metadata: dict[str, Metadata] = field(default_factory=dict)
     exemplars: int = 0
     histograms: int = 0
-    # How much of the body was known series in the usual layouts.
-    plain_bytes: int = 0
+    # How many known series were read one by one, and how often the next one was not the one that came before.
+    single: int = 0
+    stops: int = 0
+    # How many series the layouts have that were fitted.
+    fitted: int = 0
 
 
 def decode(
-    body: bytes,
-    known: Container[bytes],
-    decoded_bytes_max: int,
-    fields_max: int = FIELDS_MAX,
-    layouts: Layouts | None = None,
+    body: bytes, known: KnownSeries, decoded_bytes_max: int, fields_max: int = FIELDS_MAX
 ) -> WriteRequest:
     """Decodes a request's body. Raises WriteRequestError and nothing else, whatever the bytes.
 
-    `layouts` are of the same sender and `known` for ever; the body's own is kept there, if it has one.
+    What is `known` are series of the same sender. How they follow each other is remembered there.
     Contract 6.2 has one text for every body that cannot be decoded; ours adds the cause behind it.
     """
-    decoded = decode_block(body, decoded_bytes_max)
-    if layouts is not None:
-        repeated = _read_repeated(decoded, layouts)
-        if repeated is not None:
-            return repeated
-    message = bytes(decoded)
+    message = decode_block(body, decoded_bytes_max)
     columns = _Columns(known, Budget(fields_max))
+    number = known.numbers.get(_first_block(message), NEW)
+    at = _read_run(message, 0, number, len(message), columns)
     try:
-        at = 0
-        while at < len(message):
-            at = _read_known(message, at, columns)
-            if at < len(message):
-                at = _read_field(message, at, columns)
-        return _finish(message, columns, layouts)
+        if at < len(message):
+            _read_rest(message, at, columns)
+        return _finish(columns)
     except Malformed as error:
         raise WriteRequestError(f"{CORRUPT}: proto: {error}") from None
 
 
-def _read_repeated(message: bytearray, layouts: Layouts) -> WriteRequest | None:
-    """A body of a known layout; None for any other."""
-    first = _first_block(message)
-    layout = None if first is None else layouts.get(first)
-    samples = None if layout is None else layout.read(message)
-    if layout is None or samples is None:
-        return None
-    owners = np.arange(len(layout.blocks))
-    return WriteRequest(layout.blocks, owners, *samples, {}, {}, 0, 0, layout)
-
-
-def _first_block(message: bytearray) -> bytes | None:
+def _first_block(message: bytearray) -> bytes:
     """The label block of a body that begins with a known series; where it doesn't, anything."""
-    begin, length = 2, message[1] if len(message) > _SAMPLE_BYTES else 0
+    begin, length = 2, message[1] if len(message) > SAMPLE_BYTES else 0
     if length >= _CONTINUES:
         begin, length = 3, length + ((message[2] - 1) << 7)
     end = begin + length
-    size = (
-        _SAMPLE_BYTES
-        if message.startswith(_SAMPLE_HEAD, max(0, end - _SAMPLE_BYTES))
-        else _ZERO_BYTES
-    )
-    return bytes(message[begin : end - size]) if end - size >= begin else None
+    valued = message.startswith(SAMPLE_HEAD, max(0, end - SAMPLE_BYTES))
+    return bytes(message[begin : max(begin, end - (SAMPLE_BYTES if valued else ZERO_BYTES))])
+
+
+def _read_run(message: bytearray, at: int, number: int, most: int, columns: _Columns) -> int:
+    """Reads series from that number on, as long as they follow each other as before; returns where others begin.
+
+    `most` are compared first. The samples are blanked out in what was read.
+    """
+    known = columns.known
+    found = known.find(number)
+    while found is not None and at < len(message):
+        layout, place = found
+        tails, at = layout.match(message, at, place, most)
+        same = len(tails)
+        columns.numbers.frombytes(np.arange(number, number + same).tobytes())
+        columns.tails += tails.tobytes()
+        number += same
+        if same == min(most, len(layout) - place) or at == len(message):
+            most *= _TRIED_GROWTH
+            found = known.find(number)
+            continue
+        fitted = layout.fitted(message, at, place + same)
+        if fitted is None:
+            columns.stops += 1
+            break
+        known.put(fitted)
+        columns.fitted += len(fitted)
+        found = fitted, place + same
+    return at
+
+
+def _read_rest(decoded: bytearray, at: int, columns: _Columns) -> None:
+    """Reads what does not begin as it did before, and from there on."""
+    message = bytes(decoded)
+    while at < len(message):
+        again = _is_worth_it(columns)
+        end = _read_known(message, at, 1 if again else len(message), columns)
+        if end == at:
+            at = _read_field(message, at, columns)
+        elif again:
+            at = _read_run(decoded, end, columns.numbers[-1] + 1, _TRIED_FIRST, columns)
+        else:
+            at = end
+
+
+def _is_worth_it(columns: _Columns) -> bool:
+    """Whether reading in runs has saved more than its stops cost, or not been tried often."""
+    stops = columns.stops + columns.fitted // _FITTED_LIKE_STOP
+    return stops < _STOPS_MAX + len(columns.numbers) // _STOP_COST
 
 
 def decode_labels(block: bytes) -> RawLabels:
@@ -200,12 +251,13 @@ def _decode_label(block: bytes, begin: int, end: int, budget: Budget) -> tuple[b
     return name, value
 
 
-def _read_known(message: bytes, at: int, columns: _Columns) -> int:
-    """Reads messages of known series with one sample each; returns where something else begins."""
-    known, blocks, ends, zeros = columns.known, columns.blocks, columns.ends, columns.zeros
-    size = len(message)
-    first_series, first_sample, first_at = len(blocks), len(ends), at
-    while at < size - _SAMPLE_BYTES and message[at] == _FIRST_TAG:
+def _read_known(message: bytes, at: int, most: int, columns: _Columns) -> int:
+    """Reads at most so many messages of known series with one sample each; returns where something else begins."""
+    number_of, numbers, tails = columns.known.numbers.get, columns.numbers, columns.tails
+    size, first = len(message), len(numbers)
+    for _ in repeat(None, most):
+        if at >= size - SAMPLE_BYTES or message[at] != _FIRST_TAG:
+            break
         begin = at + 2
         length = message[at + 1]
         if length >= _CONTINUES:
@@ -215,24 +267,23 @@ def _read_known(message: bytes, at: int, columns: _Columns) -> int:
             length += (high - 1) << 7
             begin += 1
         end = begin + length
-        if end > size or length < _SAMPLE_BYTES:
+        if end > size or length < SAMPLE_BYTES:
             break
-        if message.startswith(_SAMPLE_HEAD, end - _SAMPLE_BYTES):
-            block = message[begin : end - _SAMPLE_BYTES]
-            if block not in known:
+        if message.startswith(SAMPLE_HEAD, end - SAMPLE_BYTES):
+            number = number_of(message[begin : end - SAMPLE_BYTES])
+            if number is None:
                 break
-        elif message.startswith(_ZERO_HEAD, end - _ZERO_BYTES):
-            block = message[begin : end - _ZERO_BYTES]
-            if block not in known:
+            tails += message[end - TAIL.itemsize : end]
+        elif message.startswith(ZERO_HEAD, end - ZERO_BYTES):
+            number = number_of(message[begin : end - ZERO_BYTES])
+            if number is None:
                 break
-            zeros.append(len(ends))
+            tails += ZERO_TAIL + message[end - ZERO_TAIL_BYTES : end]
         else:
             break
-        blocks.append(block)
-        ends.append(end)
+        numbers.append(number)
         at = end
-    columns.owners.extend(range(first_series, first_series + len(ends) - first_sample))
-    columns.plain_bytes += at - first_at
+    columns.single += len(numbers) - first
     return at
 
 
@@ -262,23 +313,19 @@ def _read_series(message: bytes, begin: int, end: int, columns: _Columns) -> boo
         else:
             return False
     block_end = at
-    sample_ends: list[int] = []
-    zeros: list[int] = []
-    first = len(columns.ends)
+    tails: list[bytes] = []
     while at < end:
-        if message.startswith(_SAMPLE_HEAD, at):
-            at += _SAMPLE_BYTES
-        elif message.startswith(_ZERO_HEAD, at):
-            at += _ZERO_BYTES
-            zeros.append(first + len(sample_ends))
+        if message.startswith(SAMPLE_HEAD, at):
+            at += SAMPLE_BYTES
+            tails.append(message[at - TAIL.itemsize : at])
+        elif message.startswith(ZERO_HEAD, at):
+            at += ZERO_BYTES
+            tails.append(ZERO_TAIL + message[at - ZERO_TAIL_BYTES : at])
         else:
             return False
-        sample_ends.append(at)
     if at != end:
         return False
-    _add_series(message[begin:block_end], len(sample_ends), columns)
-    columns.ends.extend(sample_ends)
-    columns.zeros.extend(zeros)
+    _add_series(message[begin:block_end], tails, columns)
     return True
 
 
@@ -291,32 +338,26 @@ def _read_odd_series(message: bytes, begin: int, end: int, columns: _Columns) ->
         if 1 <= number <= 4:
             expect(number, wire_type, BYTES)
         if number == 1:
-            labels.append(_label_field(message[part_begin:part_end]))
+            # As a field again, so that odd series have the usual label blocks.
+            labels.append(bytes_field(1, message[part_begin:part_end]))
         elif number == 2:
             samples.append(_read_sample(message, part_begin, part_end, budget))
         columns.exemplars += number == 3
         columns.histograms += number == 4
-    _add_series(b"".join(labels), len(samples), columns)
-    for sample in samples:
-        columns.odd[len(columns.ends)] = sample
-        columns.ends.append(0)
+    columns.odd.update(enumerate(samples, len(columns.tails) // TAIL.itemsize))
+    _add_series(b"".join(labels), [NO_TAIL] * len(samples), columns)
 
 
-def _add_series(block: bytes, samples: int, columns: _Columns) -> None:
-    if block not in columns.known and block not in columns.fresh:
-        columns.fresh[block] = _decode_labels(block, columns.budget)
-    columns.owners.extend([len(columns.blocks)] * samples)
-    columns.blocks.append(block)
-
-
-def _label_field(content: bytes) -> bytes:
-    """A Label as a field with its tag and length, so that odd series have the usual label blocks."""
-    size, length = bytearray(), len(content)
-    while length >= _CONTINUES:
-        size.append(length & 0x7F | _CONTINUES)
-        length >>= 7
-    size.append(length)
-    return bytes((_FIRST_TAG,)) + size + content
+def _add_series(block: bytes, tails: Sequence[bytes], columns: _Columns) -> None:
+    place, number = len(columns.numbers), columns.known.numbers.get(block, NEW)
+    if number == NEW:
+        columns.fresh_blocks[place] = block
+        if block not in columns.fresh:
+            columns.fresh[block] = _decode_labels(block, columns.budget)
+    if len(tails) != 1:
+        columns.counts[place] = len(tails)
+    columns.numbers.append(number)
+    columns.tails += b"".join(tails)
 
 
 def _read_sample(message: bytes, begin: int, end: int, budget: Budget) -> tuple[int, float]:
@@ -345,67 +386,46 @@ def _read_metadata(message: bytes, begin: int, end: int, budget: Budget) -> tupl
     return family, Metadata(named, text, unit)
 
 
-def _finish(message: bytes, columns: _Columns, layouts: Layouts | None) -> WriteRequest:
-    ends = np.array(columns.ends, np.int64)
-    has_value = np.ones(len(ends), np.bool_)
-    has_value[columns.zeros] = False
-    usual = ends >= _TAIL_BYTES
-    usual[list(columns.odd)] = False
-    times, values = _read_usual(np.frombuffer(message, np.uint8), ends, has_value, usual)
-    for place in np.flatnonzero(~usual).tolist():
-        sample = columns.odd.get(place)
-        if sample is None:
-            end = columns.ends[place]
-            size = _SAMPLE_BYTES if has_value[place] else _ZERO_BYTES
-            sample = _read_sample(message, end - size + 2, end, columns.budget)
+def _finish(columns: _Columns) -> WriteRequest:
+    tails = np.frombuffer(columns.tails, TAIL)
+    numbers = np.frombuffer(columns.numbers, np.int64)
+    values = values_of(tails)
+    times, fits = times_of(tails)
+    for place in np.flatnonzero(~fits).tolist():
+        sample = columns.odd.get(place) or _read_tail(tails[place].tobytes(), columns.budget)
         times[place], values[place] = sample
-    owners = np.array(columns.owners, np.int64)
-    if layouts is not None and usual.all() and _is_plain(message, columns, owners):
-        layouts.keep(Layout(message, columns.blocks, ends, has_value))
+    if not columns.counts and fits.all() and _owes(columns):
+        known = numbers != NEW
+        columns.known.arrange(numbers[known], without_value(tails)[known])
     return WriteRequest(
-        columns.blocks,
-        owners,
+        columns.known.refs(numbers),
+        _owners(columns),
         times,
         values,
         columns.fresh,
+        columns.fresh_blocks,
         columns.metadata,
         columns.exemplars,
         columns.histograms,
+        columns.known,
+        numbers,
     )
 
 
-def _is_plain(message: bytes, columns: _Columns, owners: NDArray[np.int64]) -> bool:
-    """Whether a body is nothing but known series in the usual layouts, with one sample each."""
-    return (
-        len(owners) == len(columns.blocks) > 0
-        and not columns.fresh
-        and columns.plain_bytes == len(message)
-    )
+def _owes(columns: _Columns) -> bool:
+    return columns.known.owes(columns.single + _STOP_COST * columns.stops, len(columns.numbers))
 
 
-def _read_usual(
-    data: NDArray[np.uint8],
-    ends: NDArray[np.int64],
-    has_value: NDArray[np.bool_],
-    usual: NDArray[np.bool_],
-) -> tuple[TimestampArray, ValueArray]:
-    """Times and values of samples in the usual layouts, all at once.
+def _read_tail(tail: bytes, budget: Budget) -> tuple[int, float]:
+    """A sample whose time is not six bytes."""
+    begin = len(ZERO_TAIL) if tail.startswith(ZERO_TAIL) else 0
+    return _read_sample(tail, begin, len(tail), budget)
 
-    `usual` loses those that only looked like one: whose tags or time bytes are not where they should be.
-    """
-    times = np.zeros(len(ends), np.int64)
-    values = np.zeros(len(ends), np.float64)
-    places = np.flatnonzero(usual)
-    if not len(places):
-        return times, values
-    # All of a sample's last sixteen bytes in a row each: `09 <double> 10 <time>`; without a value the
-    # first nine are the end of something else.
-    tails = np.lib.stride_tricks.sliding_window_view(data, _TAIL_BYTES)[ends[places] - _TAIL_BYTES]
-    time_bytes = tails[:, 10:].astype(np.int64)
-    fits = (tails[:, 9] == _TIME_TAG) & (time_bytes[:, :5] >= _CONTINUES).all(axis=1)
-    fits &= time_bytes[:, 5] < _CONTINUES
-    usual[places[~fits]] = False
-    times[places] = ((time_bytes & 0x7F) << _TIME_SHIFTS).sum(axis=1)
-    values[places] = np.ascontiguousarray(tails[:, 1:9]).view("<f8")[:, 0]
-    values[~has_value] = 0.0
-    return times, values
+
+def _owners(columns: _Columns) -> NDArray[np.int64]:
+    owners = np.arange(len(columns.numbers))
+    if not columns.counts:
+        return owners
+    counts = np.ones(len(owners), np.int64)
+    counts[list(columns.counts)] = list(columns.counts.values())
+    return np.repeat(owners, counts)
