@@ -27,5 +27,5 @@ class PushLimits:
     # there are more, which costs one slow request.
     cached_series_max: int = 200_000
     # Memory of how a sender's series follow each other, per tenant; some 180 bytes a series.
-    cached_layout_bytes_max: int = 16 << 20
+    cached_layout_bytes_max: int = 36 << 20
     reasons_max: int = 10
