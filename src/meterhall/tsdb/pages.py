@@ -27,7 +27,7 @@ _CONSTANT, _INTEGRAL, _GENERAL = 0, 1, 2
 # Kinds of cells that are kept as positions, in the order of their streams.
 _SPECIALS = (STALE_BITS, ABSENT_BITS, NAN_BITS)
 # Level 4 takes 0.69 bytes a sample in the benchmark's blocks, 6 takes 0.65, 8 takes 0.64 and 10 still that. Reading costs the
-# same at all of them; writing 38, 36, 42 and 56 ns a sample.
+# same at all of them; writing 36, 36, 42 and 56 ns a sample.
 _CONFIG = ChunkConfig(compression_level=8, delta_spec=DeltaSpec.try_consecutive(1))
 
 Lengths = NDArray[np.int64]
