@@ -54,6 +54,8 @@ class Group:
         self._last = np.empty(0, np.int64)
         # Not above any of them.
         self._last_floor = NO_TIME
+        # Rows were adopted that `_last` does not know of yet.
+        self._adopted = False
         # Blocks with samples at or after this time have been asked for the slot's newest sample.
         self._resolved = np.empty(0, np.int64)
         self._raw_times = np.empty(_FIRST_ROWS, np.int64)
@@ -150,10 +152,12 @@ class Group:
 
     def last(self, slots: Slots) -> TimestampArray:
         """Newest known sample time of each slot, NO_TIME where there is none."""
+        self._learn_last()
         return self._last[slots]
 
     def all_reach(self, time_ms: int) -> bool:
         """Whether every series' newest sample is not before a time."""
+        self._learn_last()
         if self._last_floor < time_ms:
             self._last_floor = int(self._last.min(initial=_NEVER))
         return self._last_floor >= time_ms
@@ -275,7 +279,6 @@ class Group:
         """Takes rows from a checkpoint, slots by times, and seals them at once; -1 is no slot.
 
         False where they must be put row by row: they are few, or not all newer than what there is.
-        Follow with `learn_last`.
         """
         few = len(times) < self._settings.seal_rows
         if few or self._rows or int(times[0]) <= self._newest_row():
@@ -286,19 +289,11 @@ class Group:
             placed[slots[known]] = values[known]
             values = placed
         self._sealed = (*self._sealed, Sealed(times, Packed.of(values)))
+        self._adopted = True
         self.time_max = max(self.time_max, int(times[-1]))
         self.time_min = min(self.time_min, int(times[0]))
         self.samples += len(times) * len(slots)
         return True
-
-    def learn_last(self) -> None:
-        """Finds the newest sample of each slot in adopted rows; most are in the newest ones."""
-        for sealed in reversed(self._sealed):
-            slots = np.flatnonzero(self._last < sealed.last_ms)
-            if len(slots):
-                present = sealed.read(slots).view(np.uint64) != ABSENT_BITS
-                newest = np.where(present, sealed.times, NO_TIME).max(axis=1)
-                self._last[slots] = np.maximum(self._last[slots], newest)
 
     def begin_flush(self, end_ms: int) -> GroupView | None:
         """Freezes what lies before `end_ms` and shows it; None where there is nothing.
@@ -340,6 +335,7 @@ class Group:
         Rows that no flush has frozen are in no block, however old they are: the group was born after the
         flush began. Their slots are not idle.
         """
+        self._learn_last()
         used = self._last >= min(before_ms, max(self._frozen_ms, NO_TIME + 1))
         self._side.mark_used(used)
         return np.flatnonzero(~used)
@@ -361,6 +357,18 @@ class Group:
         self._sealed = tuple(each.moved(kept) for each in self._sealed)
         self._side.renumber(kept)
         self._memo = None
+
+    def _learn_last(self) -> None:
+        """Finds the newest sample of each slot in adopted rows; most are in the newest ones."""
+        if not self._adopted:
+            return
+        self._adopted = False
+        for sealed in reversed(self._sealed):
+            slots = np.flatnonzero(self._last < sealed.last_ms)
+            if len(slots):
+                present = sealed.read(slots).view(np.uint64) != ABSENT_BITS
+                newest = np.where(present, sealed.times, NO_TIME).max(axis=1)
+                self._last[slots] = np.maximum(self._last[slots], newest)
 
     def _newest_row(self) -> int:
         if self._rows:

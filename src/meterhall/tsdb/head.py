@@ -212,7 +212,6 @@ class TenantHead:
     def forget_empty(self) -> None:
         """Drops series without samples, after replay or a deletion."""
         for group in list(self.groups.values()):
-            group.learn_last()
             self._drop(group, group.idle_slots(NO_TIME + 1))
         self._aliases.clear()
 

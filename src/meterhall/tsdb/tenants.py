@@ -105,7 +105,4 @@ class TenantTable:
     def _erase(self, tombstone: Tombstone) -> None:
         head = self._heads.get(tombstone.owner)
         if head is not None:
-            # Rows that were adopted from a checkpoint are found only after that.
-            for group in head.groups.values():
-                group.learn_last()
             erase(head, tombstone)
