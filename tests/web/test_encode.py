@@ -9,8 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tests.web.spellings import reference_points
 
+from meterhall.compiled.loading import LOADER
+from meterhall.model.samples import STALE, is_stale
+from meterhall.query.engine import Engine, EngineOptions
 from meterhall.query.result import (
     GridResult,
+    HeldRange,
     RaggedResult,
     ScalarResult,
     StringResult,
@@ -39,6 +43,53 @@ def test_a_vector_is_a_list_of_single_points(time_ms, count):
         for i, value in enumerate(values.tolist())
     ]
     assert encoded(VectorResult(time_ms, labels, values)) == "[" + ",".join(entries) + "]"
+
+
+@st.composite
+def held_ranges(draw):
+    few = st.sampled_from([0.0, -0.0, 1.5, 7.0, float("nan"), float("-inf"), STALE])
+    series = []
+    for n in range(draw(st.integers(0, 4))):
+        times = np.array(sorted(draw(st.sets(st.integers(-99, 99), min_size=1))))
+        values = draw(arrays(np.float64, len(times), elements=few | st.floats(width=64)))
+        series.append(((("__name__", "m"), ("a", f'{n}"\n<é')), times, values))
+    start, step = draw(st.integers(-99, 99)), draw(st.integers(1, 20))
+    look, stride = draw(st.sampled_from([(start, step), (start - 9, step), (20, 0)]))
+    return HeldRange(
+        series, start, step, draw(st.integers(1, 9)), look, stride, draw(st.sampled_from([1, 15]))
+    )
+
+
+def reference_held(held: HeldRange) -> str:
+    """By going through all samples for every point."""
+    entries = []
+    for (_, (_, name)), times, values in held.series:
+        points = []
+        for n in range(held.count):
+            look = held.look_ms + n * held.stride_ms
+            seen = [
+                at for at, t in enumerate(times.tolist()) if look - held.lookback_ms < t <= look
+            ]
+            if seen and not is_stale(values[seen[-1:]]).any():
+                points.append((held.start_ms + n * held.step_ms, float(values[seen[-1]])))
+        if points:
+            metric = json.dumps(
+                {"__name__": "m", "a": name}, ensure_ascii=False, separators=(",", ":")
+            )
+            text = reference_points(*zip(*points, strict=True))
+            entries.append(f'{{"metric":{metric},"values":{text}}}')
+    return "[" + ",".join(entries) + "]"
+
+
+@given(held=held_ranges())
+@settings(max_examples=500, deadline=None)
+def test_a_range_is_the_same_looked_up_before_and_while_it_is_written(held):
+    LOADER.wait()
+    result = reference_held(held)
+    expected = f'{{"status":"success","data":{{"resultType":"matrix","result":{result}}}}}'
+    assert encode.encode_held(held).decode() == expected
+    looked_up = Engine(EngineOptions()).looked_up(held)
+    assert b"".join(encode.encode_query(looked_up, Notes())).decode() == expected
 
 
 @st.composite

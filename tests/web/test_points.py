@@ -99,3 +99,7 @@ def test_a_kernel_writes_nothing_beyond_its_room():
     end = kernels.write_samples(times, np.full(9, value), ends + 9, empty, ends, text[:room])
     assert end == 9 * kernels.POINT_ROOM - 1
     assert (text[room:] == 7).all()
+    looks = np.array([-(2**62), 1, 9, 0, 0, 1, 0])
+    end = kernels.write_held(text[:room], 0, empty, np.zeros(1, np.int64), np.full(1, value), looks)
+    assert end == text[:room].tobytes().rfind(b"]},") + 3
+    assert (text[room:] == 7).all()

@@ -1,7 +1,7 @@
 """Samples to the JSON of Prometheus: `[1795445635.413,"1.5"],[…`, a row of points for each series.
 
 Before each row its `head` is copied, which is the caller's text. `heads` has them one after the other, `head_ends` says
-where each ends. The text must have ROW_ROOM and POINT_ROOM bytes for each row and point, and the heads' own.
+where each ends. The text must have POINT_ROOM bytes for each point, SPARE_ROOM for each row, and the heads' own.
 """
 
 import numpy as np
@@ -19,6 +19,7 @@ SPARE_ROOM = VALUE_ROOM + 8
 
 _CLOSING = Word(int.from_bytes(b'"],', "little"))
 _QUOTE = Word(int.from_bytes(b',"', "little"))
+_ROW_END = Word(int.from_bytes(b"]},", "little"))
 _BRACKET, _MINUS, _POINT, _ZERO = (ord(sign) for sign in "[-.0")
 _0 = Word(0)
 
@@ -49,6 +50,24 @@ def _write_head(text: Text, at: int, heads: Text, start: int, end: int) -> int:
     for place in range(start, end):
         text[at + place - start] = heads[place]
     return at + end - start
+
+
+@inlined
+def _write_point(
+    text: Text, at: int, value: float, bits: Word, before: tuple[Word, int, int]
+) -> tuple[int, tuple[Word, int, int]]:
+    """The value of a point and its end: where that is, and the value's bits, place and length for the point after.
+
+    A value that is the same as `before` is copied from where it was first written.
+    """
+    kept, kept_at, length = before
+    if length and bits == kept:
+        for place in range(0, 32, 8):
+            store(text, at + place, load(text, kept_at + place))
+    else:
+        kept_at, length = at, write_value(text, at, value, bits) - at
+    store(text, at + length, _CLOSING)
+    return at + length + 3, (bits, kept_at, length)
 
 
 @kernel(types.void, reading(types.int64, 1), types.uint64[:, ::1], types.uint8[::1])
@@ -90,27 +109,59 @@ def write_grid(
     for row in range(len(values)):
         at = _write_head(text, at, heads, head, head_ends[row])
         head = head_ends[row]
-        kept, kept_at, kept_length = _0, -1, 0
+        before = (_0, 0, 0)
         for step in range(values.shape[1]):
             if not (everywhere or present[row, step]):
                 continue
             for word in range(_OPENING_WORDS):
                 store(text, at + 8 * word, words[step, word])
             at += signed(words[step, _OPENING_WORDS])
-            if kept_at >= 0 and bits[row, step] == kept:
-                # The same value as before is copied from where it was first written.
-                for place in range(0, 32, 8):
-                    store(text, at + place, load(text, kept_at + place))
-                at += kept_length
-            else:
-                kept, kept_at = bits[row, step], at
-                at = write_value(text, at, values[row, step], kept)
-                kept_length = at - kept_at
-            store(text, at, _CLOSING)
-            at += 3
+            at, before = _write_point(text, at, values[row, step], bits[row, step], before)
         # No comma after the last one.
         at -= 1
     return at
+
+
+@kernel(
+    types.int64,
+    types.uint8[::1],
+    types.int64,
+    reading(types.uint8, 1),
+    reading(types.int64, 1),
+    reading(types.float64, 1),
+    reading(types.int64, 1),
+)
+def write_held(
+    text: Text,
+    begin: int,
+    head: Text,
+    times: NDArray[np.int64],
+    values: NDArray[np.float64],
+    looks: NDArray[np.int64],
+) -> int:
+    """One series' row from `text[begin]` on: its head, points and `]},`. Returns where it ends, `begin` where it has no point.
+
+    `looks` are a start, a step, a count, a first look, its stride, a look-back and the bits of a marker: point n is at
+    start + n * step and has the last sample in (look - look-back, look], look being first + n * stride, unless that is the marker.
+    """
+    start_ms, step_ms, count = looks[0], looks[1], looks[2]
+    look_ms, stride_ms, lookback_ms, marker = looks[3], looks[4], looks[5], Word(looks[6])
+    bits = values.view(np.uint64)
+    first = at = _write_head(text, begin, head, 0, len(head))
+    sample, before = -1, (_0, 0, 0)
+    for step in range(count):
+        end_ms = look_ms + step * stride_ms
+        while sample + 1 < len(times) and times[sample + 1] <= end_ms:
+            sample += 1
+        if sample < 0 or times[sample] <= end_ms - lookback_ms or bits[sample] == marker:
+            continue
+        at = _write_opening(text, at, start_ms + step * step_ms)
+        at, before = _write_point(text, at, values[sample], bits[sample], before)
+    if at == first:
+        return begin
+    # In place of the last comma.
+    store(text, at - 1, _ROW_END)
+    return at + 2
 
 
 @kernel(

@@ -6,6 +6,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from meterhall.query.functions.invocation import unwrapped
 from meterhall.query.kernels.windows import Windows
 from meterhall.query.result import (
     GridResult,
+    HeldRange,
     QueryResult,
     QueryValue,
     RaggedResult,
@@ -39,7 +41,6 @@ from meterhall.query.selectors import (
     few_at_hand,
     last_of_few,
     newest_of_few,
-    reference_times,
 )
 
 # `at_once` answers with no more series than this, `range_at_once` with no more points either.
@@ -106,16 +107,27 @@ class Engine:
         start_ms: int,
         end_ms: int,
         step_ms: int,
-    ) -> GridResult | None:
-        """What `range` answers, likewise; points take a few tens of nanoseconds each."""
-        grid = Steps(start_ms, step_ms, (end_ms - start_ms) // step_ms + 1)
-        if grid.count > AT_ONCE_POINTS_MAX:
+    ) -> HeldRange | None:
+        """What `range` answers, likewise, but for looking it up: `looked_up` or `web` does it."""
+        count = (end_ms - start_ms) // step_ms + 1
+        if count > AT_ONCE_POINTS_MAX:
             return None
-        ends = reference_times(selector, grid, QueryRange(start_ms, end_ms))
-        series = few_at_hand(reader, selector, ends, self._options.lookback_ms)
-        if series is None or len(series) * grid.count > AT_ONCE_POINTS_MAX:
+        at_ms, stride_ms = selector.at_ms, 0
+        if at_ms is None:
+            at_ms, stride_ms = start_ms, step_ms
+        look_ms, lookback_ms = at_ms - selector.offset_ms, self._options.lookback_ms
+        last_ms = look_ms + (count - 1) * stride_ms
+        series = few_at_hand(reader, selector, look_ms, last_ms, lookback_ms)
+        if series is None or len(series) * count > AT_ONCE_POINTS_MAX:
             return None
-        return _grid(last_of_few(series, ends, self._options.lookback_ms), grid)
+        series = sorted(series, key=itemgetter(0))
+        return HeldRange(series, start_ms, step_ms, count, look_ms, stride_ms, lookback_ms)
+
+    def looked_up(self, held: HeldRange) -> GridResult:
+        """The points of a range; they take a few tens of nanoseconds each."""
+        looks = held.look_ms + held.stride_ms * np.arange(held.count)
+        grid = Steps(held.start_ms, held.step_ms, held.count)
+        return _grid(last_of_few(held.series, looks, held.lookback_ms), grid)
 
     def range(  # noqa: PLR0913 - the seam that web and the script runner agreed on
         self,

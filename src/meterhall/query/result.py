@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from meterhall.model.labels import Labels
 from meterhall.model.samples import TimestampArray, ValueArray
+from meterhall.ports.series import HeldSeries
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,23 @@ class RaggedResult:
     labels: Sequence[Labels]
     times: Sequence[TimestampArray]
     values: Sequence[ValueArray]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldRange:
+    """A range query of a few series that is answered while it is written: samples in memory, sorted by labels.
+
+    Step n of `count` is at `start_ms + n * step_ms` and shows the last sample in (look - lookback, look], where look is
+    `look_ms + n * stride_ms`, unless that is STALE. There may be series without a point.
+    """
+
+    series: Sequence[HeldSeries]
+    start_ms: int
+    step_ms: int
+    count: int
+    look_ms: int
+    stride_ms: int
+    lookback_ms: int
 
 
 QueryValue = ScalarResult | StringResult | VectorResult | GridResult | RaggedResult

@@ -159,7 +159,8 @@ def _select_few(
     if len(ends) == 1:
         newest = newest_of_few(reader, node, int(ends[0]), lookback_ms, _NEWEST_SERIES_MAX)
         return None if newest is None else _frame_of(newest, budget, stamps=stamps)
-    series = None if stamps else few_at_hand(reader, node, ends, lookback_ms)
+    edges = (int(ends[0]), int(ends[-1]))
+    series = None if stamps else few_at_hand(reader, node, *edges, lookback_ms)
     if series is None:
         return None
     budget.reserve(len(series), len(ends))
@@ -185,14 +186,13 @@ def newest_of_few(
 
 
 def few_at_hand(
-    reader: SeriesReader, node: VectorSelector, ends: TimestampArray, lookback_ms: int
+    reader: SeriesReader, node: VectorSelector, first_ms: int, last_ms: int, lookback_ms: int
 ) -> Sequence[HeldSeries] | None:
-    """The samples that `select_instant` looks at, or None where there may be more than a few series.
+    """The samples that `select_instant` looks at from the first end to the last, or None where there may be more series.
 
     Takes some tens of microseconds, whatever the store holds.
     """
-    start_ms, end_ms = int(ends[0]) - lookback_ms + 1, int(ends[-1])
-    return reader.at_hand(node.matchers, start_ms, end_ms, FEW_SERIES)
+    return reader.at_hand(node.matchers, first_ms - lookback_ms + 1, last_ms, FEW_SERIES)
 
 
 def last_of_few(series: Sequence[HeldSeries], ends: TimestampArray, lookback_ms: int) -> Frame:

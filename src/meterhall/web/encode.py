@@ -13,13 +13,14 @@ import orjson
 from meterhall.model.labels import Labels
 from meterhall.query.result import (
     GridResult,
+    HeldRange,
     QueryValue,
     RaggedResult,
     ScalarResult,
     StringResult,
     VectorResult,
 )
-from meterhall.web.points import Points, Row, points_for
+from meterhall.web.points import Points, Row, held_rows, points_for
 from meterhall.web.spelling import (
     spell_loose_seconds,
     spell_scalar,
@@ -32,6 +33,7 @@ SERIES_PER_PIECE = 8_192
 # A vector of so few series is written sooner than arrays of its text are made; most instant queries are such.
 _SHORT_VECTOR = 64
 
+_OPENING = b'{"status":"success","data":{"resultType":"%s","result":'
 _RESULT_TYPES: dict[type[QueryValue], bytes] = {
     ScalarResult: b"scalar",
     StringResult: b"string",
@@ -52,11 +54,20 @@ class Notes:
 
 def encode_query(value: QueryValue, notes: Notes) -> Iterator[bytes]:
     """The whole body of a query's answer; the pieces joined are one JSON document."""
-    head = b'{"status":"success","data":{"resultType":"' + _RESULT_TYPES[type(value)]
-    yield head + b'","result":'
+    yield _OPENING % _RESULT_TYPES[type(value)]
     yield from encode_value(value)
     stats = b"" if notes.stats is None else b',"stats":' + orjson.dumps(notes.stats)
     yield stats + b"}" + _annotations(notes) + b"}"
+
+
+def encode_held(held: HeldRange) -> bytes | None:
+    """The whole body of a range's answer, or None where it must be looked up first."""
+    heads = [b'{"metric":' + encode_labels(labels) + b',"values":[' for labels, _, _ in held.series]
+    rows = held_rows(heads, held)
+    if rows is None:
+        return None
+    # No comma after the last row.
+    return _OPENING % b"matrix" + b"[" + rows[:-1] + b"]}}"
 
 
 def encode_data(data: object, notes: Notes | None = None) -> bytes:

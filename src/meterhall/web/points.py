@@ -14,7 +14,8 @@ import orjson
 from numpy.typing import NDArray
 
 from meterhall.compiled.loading import LOADER
-from meterhall.model.samples import TimestampArray, ValueArray
+from meterhall.model.samples import STALE_BITS, TimestampArray, ValueArray
+from meterhall.query.result import HeldRange
 from meterhall.web.spelling import spell_seconds, spell_values
 
 Heads = Sequence[bytes]
@@ -41,6 +42,36 @@ class Points(Protocol):
     def samples(self, rows: Sequence[Row]) -> bytes:
         """Rows with times of their own; none is empty."""
         ...
+
+
+def held_rows(heads: Heads, held: HeldRange) -> bytes | None:
+    """The rows of a range, each its head, its points and `]},`; None where there is no kernel for it.
+
+    Series without a point are left out.
+    """
+    kernels = LOADER.kernels("points")
+    if kernels is None:
+        return None
+    room = held.count * kernels.POINT_ROOM + kernels.SPARE_ROOM
+    text = np.empty(sum(map(len, heads)) + len(heads) * room, np.uint8)
+    looks = np.array(
+        [
+            held.start_ms,
+            held.step_ms,
+            held.count,
+            held.look_ms,
+            held.stride_ms,
+            held.lookback_ms,
+            STALE_BITS,
+        ],
+        np.int64,
+    )
+    end = 0
+    for head, (_, times, values) in zip(heads, held.series, strict=True):
+        arrays = np.ascontiguousarray(times), np.ascontiguousarray(values)
+        own = np.frombuffer(head, np.uint8)
+        end = kernels.write_held(text, end, own, *arrays, looks)
+    return text[:end].tobytes()
 
 
 def points_for(count: int) -> Points:

@@ -14,7 +14,7 @@ from meterhall.ports.series import SeriesReader
 from meterhall.promql.nodes import VectorSelector
 from meterhall.query.engine import AT_ONCE_POINTS_MAX, AT_ONCE_SERIES_MAX, quick_selector
 from meterhall.telemetry.metrics import QUERY_SECONDS
-from meterhall.web.encode import Notes, encode_data, encode_query
+from meterhall.web.encode import Notes, encode_data, encode_held, encode_query
 from meterhall.web.prometheus import params, queries, series
 from meterhall.web.prometheus.call import Backend, Call, Handler
 
@@ -90,11 +90,13 @@ class QuickQueries:
         if selector is None or begun < self._rested_at:
             return None
         grid = params.grid_of(call.form)
-        value = backend.engine.range_at_once(backend.store.reader(call.tenant), selector, *grid)
-        if value is None:
+        held = backend.engine.range_at_once(backend.store.reader(call.tenant), selector, *grid)
+        if held is None:
             return None
+        body = encode_held(held)
+        if body is None:
+            body = b"".join(encode_query(backend.engine.looked_up(held), Notes()))
         QUERY_SECONDS.observe(backend.clock.monotonic() - begun)
-        body = b"".join(encode_query(value, Notes()))
         self._rest()
         return body
 
