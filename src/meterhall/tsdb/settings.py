@@ -28,7 +28,7 @@ class StoreSettings:
     clock_doubt_s: float = 86_400.0
     block_span_ms: int = 30 * _MINUTE_MS
     merged_span_ms: int = _DAY_MS
-    log_segment_bytes: int = 64 << 20
+    log_segment_bytes: int = 8 << 20
     log_checkpoint_bytes: int = 64 << 20
     log_pending_bytes_max: int = 64 << 20
     log_retry_s: float = 0.2

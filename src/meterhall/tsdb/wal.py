@@ -163,7 +163,8 @@ class Log:
             self._old = [segment, *newer]
         for each in gone:
             self._disk.unlink(self.path(each.number))
-        self._disk.sync_directory(self._directory)
+            # A file system frees space in the same commit that an append waits for: one file at a time.
+            self._disk.sync_directory(self._directory)
         self._measure()
 
     def close(self) -> None:
