@@ -9,8 +9,10 @@ from tests.tsdb.stores import NOW, TENANT, StandingClock, append, dump, open_sto
 
 from meterhall.model.samples import Row
 from meterhall.model.tenant import Tenant
+from meterhall.tsdb import upkeep
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.filenames import block_paths, segment_paths, temporary_paths
+from meterhall.tsdb.memory import give_back
 from meterhall.tsdb.settings import StoreSettings
 
 SPAN = 1000
@@ -318,4 +320,23 @@ def test_appends_and_queries_beside_a_busy_upkeep(tmp_path):
     assert faults == []
     assert {len(samples) for samples in dump(store).values()} == {1500}
     assert block_paths(tmp_path)
+    store.close()
+
+
+def test_memory_is_given_back_once_when_blocks_were_written(tmp_path, monkeypatch):
+    given = []
+
+    def counted():
+        given.append(len(block_paths(tmp_path)))
+        give_back()
+
+    monkeypatch.setattr(upkeep, "give_back", counted)
+    store = opened(tmp_path)
+    scrapes(store, BASE, BASE + DAY + SPAN)
+    assert store.flush(BASE + DAY - SPAN)
+    assert given == [3]
+    store.maintain()
+    assert given == [3, 1], "after the flush and the merge, once"
+    store.maintain()
+    assert given == [3, 1], "nothing was done"
     store.close()

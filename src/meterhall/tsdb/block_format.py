@@ -5,18 +5,17 @@ of pages, then the directory of tenants) is small and all pages rest on it, so t
 no single damaged spot costs more than one page. Every section carries its own CRC-32.
 """
 
-import itertools
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from meterhall.model.labels import Labels
-from meterhall.model.ordering import in_order, runs_of
+from meterhall.model.ordering import in_order
 from meterhall.model.samples import TimestampArray
+from meterhall.tsdb.label_numbers import LabelNumbers
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.pages import decode_numbers, encode_numbers
 
@@ -134,36 +133,21 @@ def decode_footer(data: bytes) -> Footer:
     raise DamagedError("no sound footer")
 
 
-def build_index(series: Sequence[Labels], clocks: Sequence[int]) -> IndexColumns:
+def build_index(labels: LabelNumbers, clocks: NDArray[np.int64]) -> IndexColumns:
     """Index of series in the order of their values."""
-    known: set[tuple[str, str]] = set()
-    for some in runs_of(series):
-        known.update(itertools.chain.from_iterable(some))
-    pairs = in_order(known)
-    symbols = in_order({text for pair in pairs for text in pair})
+    symbols = in_order({text for pair in labels.pairs for text in pair})
     symbol_of = {text: number for number, text in enumerate(symbols)}
-    pair_of = {pair: number for number, pair in enumerate(pairs)}
-    widths = np.fromiter(map(len, series), np.int64, len(series))
-    flat = np.concatenate([_numbers_of(some, pair_of) for some in runs_of(series)])
-    owner = np.repeat(np.arange(len(series)), widths)
-    order = np.argsort(flat, kind="stable")
+    owner = np.repeat(np.arange(len(clocks)), labels.widths)
     return IndexColumns(
         symbols,
-        np.array([symbol_of[name] for name, _ in pairs], np.int64),
-        np.array([symbol_of[value] for _, value in pairs], np.int64),
-        widths,
-        flat,
-        np.asarray(clocks, np.int64),
-        np.bincount(flat, minlength=len(pairs)),
-        owner[order],
+        np.array([symbol_of[name] for name, _ in labels.pairs], np.int64),
+        np.array([symbol_of[value] for _, value in labels.pairs], np.int64),
+        labels.widths,
+        labels.flat.astype(np.int64),
+        clocks,
+        np.bincount(labels.flat, minlength=len(labels.pairs)),
+        owner[np.argsort(labels.flat, kind="stable")],
     )
-
-
-def _numbers_of(
-    series: Sequence[Labels], pair_of: Mapping[tuple[str, str], int]
-) -> NDArray[np.int64]:
-    found = map(pair_of.__getitem__, itertools.chain.from_iterable(series))
-    return np.fromiter(found, np.int64)
 
 
 def encode_index(index: IndexColumns) -> bytes:

@@ -1,21 +1,18 @@
 """Writing one block: the samples of many tenants in one span, from any sources.
 
-Series are laid out by metric, then clock, then labels. They are read a few at a time, so that memory is
-bounded by a slab and not by the block. A page holds at most PAGE_VALUES_MAX values (or one series)
+Series are laid out by metric, then clock, then labels. They are read a slab at a time, so that memory is
+bounded by that and not by the block. A page holds at most PAGE_VALUES_MAX values (or one series)
 and ends with its metric, except that small metrics share a page until it is worth one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from meterhall.model.labels import METRIC_NAME, Labels, label_value
-from meterhall.model.ordering import in_order
-from meterhall.model.samples import ABSENT_BITS, TimestampArray, ValueArray
+from meterhall.model.samples import TimestampArray, ValueArray
 from meterhall.tsdb.block_format import (
     HEADER,
     PAGE,
@@ -32,18 +29,15 @@ from meterhall.tsdb.block_format import (
 )
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.filenames import temporary
+from meterhall.tsdb.label_numbers import LabelNumbers
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.pages import PAGE_VALUES_MAX, encode_page
 from meterhall.tsdb.selection import StoredSelection
+from meterhall.tsdb.series_table import Positions
+from meterhall.tsdb.slabs import Slab, slabs
 
 # Below this many values a page takes in the next metric too: each page costs some 60 bytes.
 _PAGE_VALUES_WORTH = 4096
-# How many values are in hand at a time, as float64.
-_SLAB_VALUES = 4 << 20
-# A series that fills less than half of its clock gets a clock of its own.
-_CLOCK_FILL = 2
-
-Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +70,21 @@ class BlockWriter:
     def tenant(self, tenant: Owner, selection: StoredSelection) -> int:
         """Writes one tenant's samples; returns how many. A tenant without any leaves no trace."""
         columns = _Columns(self._write_page)
-        for metric, labels, line in _series(selection, self._check):
-            columns.add(metric, labels, line)
+        labels = LabelNumbers.of(selection.labels)
+        for slab in slabs(selection, labels):
+            self._check()
+            columns.add(slab)
+            # Not held while the next is read.
+            del slab
         columns.flush()
-        if not columns.series:
+        if not columns.samples:
             return 0
-        index = build_index(columns.series, columns.clock_of)
+        rows = columns.rows
+        index = build_index(labels.some(rows), columns.clock_of)
         self._entries.append(
             Entry(
                 tenant,
-                len(columns.series),
+                len(rows),
                 columns.samples,
                 min(int(clock[0]) for clock in columns.clocks),
                 max(int(clock[-1]) for clock in columns.clocks),
@@ -145,113 +144,75 @@ class BlockWriter:
         return section
 
 
-# A clock, a series' values at its times, and how many of them are not ABSENT.
-_Line = tuple[TimestampArray, ValueArray, int]
-
-
 class _Columns:
     """One tenant's series on their way into pages."""
 
     def __init__(self, write_page: Callable[[bytes], int]) -> None:
-        self.series: list[Labels] = []
-        self.clock_of: list[int] = []
         self.clocks: list[TimestampArray] = []
         self.pages: list[tuple[int, int, int, int]] = []
         self.samples = 0
         self._write_page = write_page
+        self._rows: list[Positions] = []
+        self._clock_of: list[Positions] = []
         self._clock_numbers: dict[bytes, int] = {}
-        self._times: TimestampArray | None = None
-        self._number = -1
-        self._waiting: list[ValueArray] = []
-        self._waiting_values = 0
-        self._metric = ""
+        self._metric = -1
+        # What waits for its page, and how many values that are.
+        self._values: list[ValueArray] = []
+        self._lengths: list[Positions] = []
+        self._waiting = 0
 
-    def add(self, metric: str, labels: Labels, line: _Line) -> None:
+    @property
+    def rows(self) -> Positions:
+        """The series, by their numbers in the selection."""
+        return np.concatenate(self._rows) if self._rows else np.empty(0, np.int64)
+
+    @property
+    def clock_of(self) -> Positions:
+        """The clock of each series."""
+        return np.concatenate(self._clock_of)
+
+    def add(self, slab: Slab) -> None:
         """The next series."""
-        times, values, count = line
-        full = self._waiting_values + len(values) > PAGE_VALUES_MAX
-        if full or (metric != self._metric and self._waiting_values >= _PAGE_VALUES_WORTH):
-            self.flush()
-        self._metric = metric
-        if count * _CLOCK_FILL < len(values):
-            present = values.view(np.uint64) != ABSENT_BITS
-            times, values = times[present], values[present]
-        self.samples += count
-        self.series.append(labels)
-        self.clock_of.append(self._clock(times))
-        self._waiting.append(values)
-        self._waiting_values += len(values)
+        self.samples += int(slab.samples.sum())
+        self._rows.append(slab.rows)
+        self._clock_of.append(self._clocks(slab))
+        numbers = (each.tolist() for each in (slab.metrics, slab.cells, slab.lengths))
+        first = 0
+        for place, (metric, cells, length) in enumerate(zip(*numbers, strict=True)):
+            full = self._waiting + cells > PAGE_VALUES_MAX
+            if full or (metric != self._metric and self._waiting >= _PAGE_VALUES_WORTH):
+                self._wait(slab, first, place)
+                self.flush()
+                first = place
+            self._metric = metric
+            self._waiting += length
+        self._wait(slab, first, len(slab.rows))
 
     def flush(self) -> None:
         """Writes what waits as one page."""
         if self._waiting:
-            lengths = np.fromiter(map(len, self._waiting), np.int64, len(self._waiting))
-            page = encode_page(np.concatenate(self._waiting), lengths)
+            lengths = np.concatenate(self._lengths)
+            page = encode_page(np.concatenate(self._values), lengths)
             offset = self._write_page(page)
-            self.pages.append((offset, len(page), crc(page), len(self._waiting)))
-            self._waiting, self._waiting_values = [], 0
+            self.pages.append((offset, len(page), crc(page), len(lengths)))
+            self._values, self._lengths, self._waiting = [], [], 0
 
-    def _clock(self, times: TimestampArray) -> int:
-        # Neighbours mostly share the very array.
-        if times is not self._times:
-            self._times = times
-            key = times.tobytes()
-            self._number = self._clock_numbers.setdefault(key, len(self.clocks))
-            if self._number == len(self.clocks):
+    def _wait(self, slab: Slab, first: int, end: int) -> None:
+        """Takes the values of neighbours, which are counted already."""
+        self._values += slab.values(first, end)
+        self._lengths.append(slab.lengths[first:end])
+
+    def _clocks(self, slab: Slab) -> Positions:
+        """The clock of each series, numbered in the order in which they come."""
+        here, firsts = np.unique(slab.clock_of, return_index=True)
+        number_of = np.empty(len(slab.clocks), np.int64)
+        for clock in here[np.argsort(firsts)].tolist():
+            times = slab.clocks[clock]
+            number = self._clock_numbers.setdefault(times.tobytes(), len(self.clocks))
+            if number == len(self.clocks):
                 self.clocks.append(times.copy())
-        return self._number
-
-
-def _series(
-    selection: StoredSelection, check: Callable[[], None]
-) -> Iterator[tuple[str, Labels, _Line]]:
-    """Every series with samples, its metric first: by metric, then clock, then labels.
-
-    Sources keep a clock's series together, blocks a metric's. So a slab of metrics is read at a time, and
-    given out metric by metric.
-    """
-    labels = selection.labels
-    metrics = [label_value(each, METRIC_NAME) for each in labels]
-    order = _order(metrics, selection.clock_keys().tolist(), labels)
-    slab_series = max(1, _SLAB_VALUES * len(labels) // max(1, selection.samples_max))
-    for first in range(0, len(order), slab_series):
-        check()
-        slab = np.asarray(order[first : first + slab_series], np.int64)
-        lines = _read_slab(selection, slab)
-        for row, line in zip(slab.tolist(), lines, strict=True):
-            if line is not None:
-                yield metrics[row], labels[row], line
-
-
-def _order(metrics: Sequence[str], clocks: Sequence[int], series: Sequence[Labels]) -> list[int]:
-    """Places of all series: by metric, then clock, then labels."""
-    places: dict[str, dict[int, list[int]]] = {}
-    for place, (metric, clock) in enumerate(zip(metrics, clocks, strict=True)):
-        places.setdefault(metric, {}).setdefault(clock, []).append(place)
-    order: list[int] = []
-    for metric in in_order(places):
-        of_metric = places[metric]
-        for clock in in_order(of_metric):
-            order += in_order(of_metric[clock], key=series.__getitem__)
-    return order
-
-
-def _read_slab(selection: StoredSelection, slab: Positions) -> list[_Line | None]:
-    """The slab's series; None for those that have no sample."""
-    lines: list[_Line | None] = [None] * len(slab)
-    place_of = np.empty(len(selection.labels), np.int64)
-    place_of[slab] = np.arange(len(slab))
-    for stack in selection.some(slab):
-        clocks = [times[:length] for times, length in zip(stack.times, stack.lengths, strict=True)]
-        padding = stack.values.shape[1] - stack.lengths[stack.clock_of]
-        counts = (stack.values.view(np.uint64) != ABSENT_BITS).sum(axis=1) - padding
-        numbers = (place_of[stack.rows], stack.clock_of, counts)
-        rows = zip(*(each.tolist() for each in numbers), stack.values, strict=True)
-        for place, clock, count, values in rows:
-            if count:
-                times = clocks[clock]
-                lines[place] = (times, values[: len(times)], count)
-    return lines
+            number_of[clock] = number
+        return number_of[slab.clock_of]
 
 
 def in_directory_order(tenants: Sequence[Owner]) -> list[Owner]:

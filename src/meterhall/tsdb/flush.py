@@ -27,7 +27,6 @@ from meterhall.tsdb.group_view import GroupView
 from meterhall.tsdb.head import TenantHead
 from meterhall.tsdb.head_reading import HeadSource
 from meterhall.tsdb.manifest import LogMark
-from meterhall.tsdb.memory import give_back
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.selection import StoredSelection
 from meterhall.tsdb.series_table import table_of
@@ -82,9 +81,7 @@ class Flush:
         earlier one did: the mark would claim late samples between the two.
         """
         with self.lock:
-            samples = self._run(heads, max(end_ms, self._blocks.mark.time_ms), next_group)
-        give_back()
-        return samples
+            return self._run(heads, max(end_ms, self._blocks.mark.time_ms), next_group)
 
     def _run(self, heads: Callable[[], Sequence[TenantHead]], end_ms: int, next_group: int) -> int:
         segment = self._log.rotate()

@@ -4,7 +4,8 @@ Errors of the disk are logged and tried again at the next turn; appends and quer
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -84,6 +85,8 @@ class Upkeep:
         self._checkpoint = Checkpoint(log, settings, disk, self._check)
         self._stopping = threading.Event()
         self._turning = threading.Lock()
+        # Whether blocks were written since memory was given back.
+        self._written = False
         self._thread: threading.Thread | None = None
 
     def start(self, tenants: Tenants) -> None:
@@ -105,7 +108,7 @@ class Upkeep:
 
         Raises OSError or StoreUnavailable where the disk refuses.
         """
-        with self._turning, reading_once():
+        with self._working():
             # First what gives space back, for the rest may need it.
             self._drop_departed(tenants)
             moved = self.retainer.apply(self._clock.now_ms())
@@ -128,14 +131,31 @@ class Upkeep:
 
     def flush(self, tenants: Tenants, end_ms: int) -> int:
         """Flushes everything before `end_ms` now; returns how many samples."""
-        with self._turning, reading_once():
+        with self._working():
             return self._flush_before(tenants, end_ms)
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """One piece of work at a time. What it took of memory goes back at its end, once: everyone else's
+        allocations wait for that, and touch their pages anew.
+        """
+        with self._turning, reading_once():
+            try:
+                yield
+            finally:
+                if self._written:
+                    self._written = False
+                    give_back()
 
     def _flush_before(self, tenants: Tenants, end_ms: int) -> int:
         """Flushes, and cuts the log to what the head still holds."""
-        samples = self._flush.run(tenants.heads, end_ms, tenants.next_group())
+        samples = self._flush_blocks(tenants, end_ms)
         self._checkpoint.run(tenants.heads)
         return samples
+
+    def _flush_blocks(self, tenants: Tenants, end_ms: int) -> int:
+        self._written = True
+        return self._flush.run(tenants.heads, end_ms, tenants.next_group())
 
     def delete(
         self, head: TenantHead, matchers: Sequence[Matcher], start_ms: int, end_ms: int
@@ -159,7 +179,7 @@ class Upkeep:
 
     def clean(self, owner: Owner) -> None:
         """Writes every block anew that holds deleted samples of the owner. Raises OSError, StoreUnavailable."""
-        with self._turning, reading_once():
+        with self._working():
             try:
                 self._give_space_back(None, owner)
             except _Stopped:
@@ -190,9 +210,8 @@ class Upkeep:
                 self._tombstones.remove([tombstone])
 
     def _rewrite(self, blocks: Sequence[Block]) -> int | None:
-        made = merge_blocks(blocks, self._blocks, self._tombstones, self._disk, self._check)
-        give_back()
-        return made
+        self._written = True
+        return merge_blocks(blocks, self._blocks, self._tombstones, self._disk, self._check)
 
     def _flush_what_is_due(self, tenants: Tenants) -> None:
         end_ms = flush_before(tenants.heads(), self._settings)
@@ -201,7 +220,7 @@ class Upkeep:
         mark_ms = self._blocks.mark.time_ms
         if mark_ms != NO_TIME and _late_bytes(tenants) >= self._settings.late_bytes_max:
             # Before the mark nothing but late samples is left: a back-fill must not cost every series a turn.
-            self._flush.run(tenants.heads, mark_ms, tenants.next_group())
+            self._flush_blocks(tenants, mark_ms)
         if _late_bytes(tenants) >= self._settings.late_bytes_max:
             end_ms = flush_before(tenants.heads(), self._settings, closely=True)
             self._flush_before(tenants, end_ms)
