@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from meterhall.ingest.allowance import Allowance, Allowances, series_text
 from meterhall.model.errors import LimitExceeded, TooLarge
+from meterhall.model.limits import ProjectLimits
 from meterhall.model.tenant import Tenant
 
 RATE = {"samples_per_second": 100, "samples_burst": 1000}
@@ -85,6 +86,17 @@ def test_labels_are_measured_in_bytes_and_the_largest_is_shown():
         (usage.used, usage.refused) for usage in it.usage(5) if usage.name.startswith("label")
     ] == [(1, 1), (8, 1), (4, 1)]
     assert used(it, "active_series", 5).used == 5
+
+
+def test_what_has_passed_before_is_refused_once_the_limit_is_lower():
+    limits = SetLimits()
+    it = Allowance(lambda: limits.now, HandClock())
+    for labels in [(("a_long_name", "1"),), (("a", "a long value"),)]:
+        limits.now = ProjectLimits()
+        it.check_labels(labels)
+        limits.now = ProjectLimits(label_name_bytes=8, label_value_bytes=8)
+        with pytest.raises(TooLarge, match="limit 8"):
+            it.check_labels(labels)
 
 
 def test_the_rate_is_that_of_the_last_whole_slot():

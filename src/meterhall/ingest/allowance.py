@@ -111,11 +111,17 @@ class Allowance:
         self._check(
             LABELS_PER_SERIES, len(labels), limits.labels_per_series, "label limit", "labels"
         )
+        names_max = self._passed(LABEL_NAME_BYTES, limits.label_name_bytes)
+        values_max = self._passed(LABEL_VALUE_BYTES, limits.label_value_bytes)
         for name, value in labels:
-            self._check_bytes(LABEL_NAME_BYTES, name, limits.label_name_bytes, "label name length")
-            self._check_bytes(
-                LABEL_VALUE_BYTES, value, limits.label_value_bytes, "label value length"
-            )
+            if len(name) > names_max or not name.isascii():
+                self._check_bytes(
+                    LABEL_NAME_BYTES, name, limits.label_name_bytes, "label name length"
+                )
+            if len(value) > values_max or not value.isascii():
+                self._check_bytes(
+                    LABEL_VALUE_BYTES, value, limits.label_value_bytes, "label value length"
+                )
 
     def refuse(self, name: str, count: int) -> None:
         """Counts what was refused over a ceiling."""
@@ -161,6 +167,11 @@ class Allowance:
         if now - self._slot_began >= _SLOT_S:
             self._rate = self._slot_samples / (now - self._slot_began)
             self._slot_began, self._slot_samples = now, 0
+
+    def _passed(self, name: str, limit: int) -> int:
+        """Up to this size nothing is to be said or noted."""
+        largest = self._largest[name]
+        return min(largest, limit) if limit else largest
 
     def _check_bytes(self, name: str, text: str, limit: int, what: str) -> None:
         # Most labels are ASCII and need no encoding to be measured.

@@ -47,7 +47,7 @@ class HeadIndex:
     def add(self, labels: Labels) -> int:
         """A number for a label set that has none."""
         number = self._free.pop() if self._free else len(self._labels)
-        interned = tuple(self._add_pair(pair, number) for pair in labels)
+        interned = self._add_pairs(labels, number)
         if number == len(self._labels):
             self._labels.append(interned)
         else:
@@ -91,10 +91,18 @@ class HeadIndex:
         found = self._pairs.get(name, {}).get(value)
         return None if found is None else found[1]
 
-    def _add_pair(self, pair: _Pair, number: int) -> _Pair:
-        values = self._pairs.setdefault(pair[0], {})
-        known = values.get(pair[1])
-        if known is None:
-            known = values[pair[1]] = (pair, BitMap())
-        known[1].add(number)
-        return known[0]
+    def _add_pairs(self, labels: Labels, number: int) -> Labels:
+        """The same label set, of the very pairs that other series have."""
+        pairs = self._pairs
+        shared: list[_Pair] = []
+        for pair in labels:
+            name, value = pair
+            values = pairs.get(name)
+            if values is None:
+                values = pairs[name] = {}
+            known = values.get(value)
+            if known is None:
+                known = values[value] = (pair, BitMap())
+            known[1].add(number)
+            shared.append(known[0])
+        return tuple(shared)

@@ -20,6 +20,7 @@ import struct
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import repeat
 
 import numpy as np
@@ -50,6 +51,9 @@ RawLabels = Sequence[tuple[bytes, bytes]]
 
 # Read one by one, that is: the labels of 150,000 new series, or a second or two of a hostile body's work.
 FIELDS_MAX = 1_500_000
+
+# Usual labels that are remembered cut in two; each takes some 300 bytes.
+_LABELS_REMEMBERED_MAX = 8_192
 
 # MetricMetadata.MetricType by number.
 _METADATA_TYPES = (
@@ -222,24 +226,30 @@ def _decode_labels(block: bytes, budget: Budget) -> RawLabels:
         if size < _CONTINUES and at + 2 + size <= end:
             budget.spend()
             begin, at = at + 2, at + 2 + size
+            usual = _usual_label(block[begin:at])
         else:
             _, _, begin, at = next(protobuf.fields(block, at, end, budget))
-        labels.append(_decode_label(block, begin, at, budget))
+            usual = None
+        labels.append(usual or _odd_label(block, begin, at, budget))
     return labels
 
 
-def _decode_label(block: bytes, begin: int, end: int, budget: Budget) -> tuple[bytes, bytes]:
-    # Senders write `0a <n> <name> 12 <m> <value>` with lengths of one byte each.
-    if (
-        end - begin > 1
-        and block[begin] == _FIRST_TAG
-        and (name_size := block[begin + 1]) < _CONTINUES
-    ):
-        name_end = begin + 2 + name_size
-        if name_end + 1 < end and block[name_end] == _SECOND_TAG:
-            value_size = block[name_end + 1]
-            if value_size < _CONTINUES and name_end + 2 + value_size == end:
-                return block[begin + 2 : name_end], block[name_end + 2 : end]
+@lru_cache(maxsize=_LABELS_REMEMBERED_MAX)
+def _usual_label(label: bytes) -> tuple[bytes, bytes] | None:
+    """A label as senders write it, `0a <n> <name> 12 <m> <value>` with lengths of one byte each; None where it is not.
+
+    Series have most of their labels in common. These are short: so is what is remembered.
+    """
+    if len(label) > 1 and label[0] == _FIRST_TAG and (name_size := label[1]) < _CONTINUES:
+        name_end = 2 + name_size
+        if name_end + 1 < len(label) and label[name_end] == _SECOND_TAG:
+            value_size = label[name_end + 1]
+            if value_size < _CONTINUES and name_end + 2 + value_size == len(label):
+                return label[2:name_end], label[name_end + 2 :]
+    return None
+
+
+def _odd_label(block: bytes, begin: int, end: int, budget: Budget) -> tuple[bytes, bytes]:
     name = value = b""
     for number, wire_type, part_begin, part_end in protobuf.fields(block, begin, end, budget):
         if number == 1:
