@@ -56,7 +56,12 @@ def written(way, seed):
     """What a reading of random series writes into matrices with room around it."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, 400, rng.integers(1, 20))
+    alike = rng.random() < 0.5
+    if alike:
+        lengths[:] = lengths[0]
     clocks = [np.sort(rng.integers(0, 10_000, length)) for length in lengths]
+    if alike:
+        clocks = clocks[:1] * len(clocks)
     together = Clocks(np.concatenate(clocks), edges(lengths))
     series = rng.integers(1, 5, len(clocks))
     length_of = np.repeat(lengths, series)
@@ -69,6 +74,10 @@ def written(way, seed):
     start_ms, end_ms = sorted(rng.integers(0, 10_000, 2))
     cut = together.cut(np.arange(len(clocks)), start_ms, end_ms)
     places = (page_of, begins - begins[first])
+    if alike:
+        # Series that lie together are asked for in any order.
+        mixed = rng.permutation(len(page_of))
+        places = (page_of[mixed], places[1][mixed])
     picks = Picks.every(edges(series))
     reading = BlockReading(HeldPages(pages), together.times, cut, places, picks)
     column = rng.integers(0, 5, len(clocks)) * rng.integers(0, 2)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, strategies
 
 from meterhall.model.samples import ABSENT, NAN, STALE
+from meterhall.tsdb import pages
 from meterhall.tsdb.pages import (
     decode_matrix,
     decode_numbers,
@@ -50,14 +51,25 @@ def test_a_page_that_does_not_fit_is_refused():
             decode_page(page, np.array(lengths))
 
 
+@given(strategies.integers(1, 7), strategies.lists(value, min_size=1, max_size=150))
+def test_pages_of_a_matrix_are_those_of_its_series(times, cells):
+    matrix = np.resize(np.array(cells), (-(-len(cells) // times), times))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "_MATRIX_PAGE_VALUES", 8)
+        patch.setattr(pages, "PAGE_VALUES_MAX", 24)
+        made = encode_matrix(matrix)
+    parts = np.split(matrix, range(8 // times, len(matrix), 8 // times))
+    assert made == [encode_page(part.ravel(), np.full(len(part), times)) for part in parts]
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (50, 100), (2, 5000)])
 def test_a_matrix_is_pages_of_a_few_series(shape):
     matrix = np.random.default_rng(1).integers(0, 9, shape).astype(float)
-    pages = encode_matrix(np.asfortranarray(matrix))
-    assert len(pages) == {3: 1, 50: 2}.get(shape[0], shape[0])
-    assert np.array_equal(decode_matrix([memoryview(page) for page in pages], *shape), matrix)
+    made = encode_matrix(np.asfortranarray(matrix))
+    assert len(made) == {3: 1, 50: 2}.get(shape[0], shape[0])
+    assert np.array_equal(decode_matrix([memoryview(page) for page in made], *shape), matrix)
     with pytest.raises(ValueError, match="series"):
-        decode_matrix(pages, shape[0] + 1, shape[1])
+        decode_matrix(made, shape[0] + 1, shape[1])
 
 
 def test_numbers():

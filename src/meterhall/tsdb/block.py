@@ -9,7 +9,7 @@ A damaged page reads as if its series had no samples there. Each damaged piece g
 
 import os
 import weakref
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -37,6 +37,7 @@ from meterhall.tsdb.block_format import (
     decode_index,
     encode_footer,
 )
+from meterhall.tsdb.block_labels import BlockLabels
 from meterhall.tsdb.block_reading import BlockReading, BlockTable, Clocks, Page
 from meterhall.tsdb.cache import ByteCache
 from meterhall.tsdb.matching import bitmap, match
@@ -238,17 +239,10 @@ class TenantBlock:
         # Where a series begins in the flat array of its page.
         self._begins = ends - self.lengths
         self._begins -= np.repeat(self._begins[self._page_starts], self.pages["series"])
-        self._pair_ends = np.cumsum(self.index.widths)
         self._posting_ends = np.cumsum(self.index.posting_lengths)
-        self._labels: dict[int, Labels] = {}
-        self._pairs: list[tuple[str, str]] = [
-            (self.index.symbols[name], self.index.symbols[value])
-            for name, value in zip(
-                self.index.names.tolist(), self.index.values.tolist(), strict=True
-            )
-        ]
+        self.labels = BlockLabels(self.index)
         self._values: dict[str, dict[str, int]] = {}
-        for number, (name, value) in enumerate(self._pairs):
+        for number, (name, value) in enumerate(self.labels.pairs):
             self._values.setdefault(name, {})[value] = number
         self._postings: dict[int, BitMap] = {}
         # Late samples ask for the same series again and again.
@@ -281,20 +275,6 @@ class TenantBlock:
             known = bitmap(self.index.postings[begin:end])
             self._postings[number] = known
         return known
-
-    def labels(self, number: int) -> Labels:
-        """The label set of a series."""
-        known = self._labels.get(number)
-        if known is None:
-            end = int(self._pair_ends[number])
-            begin = end - int(self.index.widths[number])
-            known = tuple(self._pairs[pair] for pair in self.index.pairs[begin:end].tolist())
-            self._labels[number] = known
-        return known
-
-    def all_labels(self, numbers: Iterable[int]) -> list[Labels]:
-        """The label sets of series."""
-        return [self.labels(number) for number in numbers]
 
     def alive(self, numbers: BitMap, start_ms: int, end_ms: int) -> BitMap:
         """Those of the series whose clock reaches into the range."""
@@ -371,7 +351,7 @@ class TenantBlock:
         """These series, by clock."""
         numbers = numbers[np.argsort(self.index.clocks[numbers], kind="stable")]
         clocks, sizes = np.unique(self.index.clocks[numbers], return_counts=True)
-        series = SeriesTable(self.all_labels(numbers.tolist()), edges(sizes))
+        series = SeriesTable(self.labels.all(numbers.tolist()), edges(sizes))
         page_of = self._pages_of(numbers)
         return BlockTable(series, numbers, clocks, page_of, self._begins[numbers])
 
@@ -433,7 +413,7 @@ class TenantBlock:
         page = int(self._page_starts.searchsorted(number, "right")) - 1
         times = self.clocks.part(int(self.index.clocks[number]))
         begin = int(self._begins[number])
-        return Place(self.labels(number), times, (self.entry.tenant, page), begin)
+        return Place(self.labels.one(number), times, (self.entry.tenant, page), begin)
 
     def _pages_of(self, numbers: _Numbers) -> _Numbers:
         return np.searchsorted(self._page_starts, numbers, "right") - 1

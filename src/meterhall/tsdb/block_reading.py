@@ -25,6 +25,8 @@ _FEW_CLOCKS = 8
 _UNEVEN = 3
 # From so many samples on, copying a series by itself costs less than an index for each sample.
 _LONG = 128
+# Copying a run of series by itself costs less than a call for all that are cut alike, as long as these make fewer runs.
+_RUNS_WORTH = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -230,9 +232,13 @@ def _copy(
     together &= np.diff(begins) == cut[3, :-1]
     together &= (cut[:, 1:] == cut[:, :-1]).all(axis=0)
     edges = [0, *(np.flatnonzero(~together) + 1).tolist(), len(rows)]
-    if len(edges) - 1 > len(rows) // 4 + 1:
-        _scatter(out, rows, flat, begins, cut)
-        return
+    if len(edges) > _RUNS_WORTH:
+        key = cut[1] * (int(cut[2].max()) + 1) + cut[2]
+        kinds = np.unique(key).tolist()
+        if len(edges) > _RUNS_WORTH * len(kinds):
+            for kind in kinds:
+                _scatter(out, rows, flat, begins + cut[0], cut, np.flatnonzero(key == kind))
+            return
     for low, high in itertools.pairwise(edges):
         begin, count, column, length = cut[:, low].tolist()
         size = high - low
@@ -262,19 +268,15 @@ def _by_machine(
 
 
 def _scatter(
-    out: ValueArray, rows: Positions, flat: ValueArray, begins: Positions, cut: Positions
+    out: ValueArray,
+    rows: Positions,
+    flat: ValueArray,
+    begins: Positions,
+    cut: Positions,
+    alike: Positions,
 ) -> None:
-    """Series that do not lie together: long ones one by one, short ones all that are cut alike at a time."""
-    begins = begins + cut[0]
-    counts, columns = cut[1], cut[2]
-    if int(counts.min()) >= _LONG:
-        places = zip(*(each.tolist() for each in (rows, begins, counts, columns)), strict=True)
-        for row, begin, count, column in places:
-            out[row, column : column + count] = flat[begin : begin + count]
-        return
-    key = counts * (int(columns.max()) + 1) + columns
-    for each in np.unique(key).tolist():
-        some = np.flatnonzero(key == each)
-        count, column = int(counts[some[0]]), int(columns[some[0]])
-        along = np.arange(count)
-        out[rows[some][:, None], column + along] = flat[begins[some][:, None] + along]
+    """Those that are cut alike, in one call of NumPy's, as window n of a page is its values from n on."""
+    _, count, column, _ = cut[:, alike[0]].tolist()
+    shape, size = (len(flat) - count + 1, count), flat.itemsize
+    windows = np.ndarray(shape, flat.dtype, flat, strides=(size, size))
+    out[rows[alike], column : column + count] = windows[begins[alike]]

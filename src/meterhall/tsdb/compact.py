@@ -9,6 +9,7 @@ it. The others of their day are merged as if they were not there.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import structlog
 
@@ -64,6 +65,8 @@ def merge_blocks(
             for tenant in _tenants(blocks):
                 erasure = tombstones.of(tenant)
                 parts = [part for block in blocks if (part := block.tenant(tenant)) is not None]
+                for before, after in pairwise(parts):
+                    after.labels.share(before.labels)
                 sources = [
                     part.living(each)
                     for part in parts

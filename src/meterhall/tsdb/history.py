@@ -121,7 +121,7 @@ class History:
         """Values of a label in the series that `select` finds, block by block."""
         for here, erasure in self._parts(start_ms, end_ms):
             numbers = _alive(here, erasure.living(here, here.passing(matchers), start_ms, end_ms))
-            yield values_among(here, name, numbers, here.all_labels)
+            yield values_among(here, name, numbers, here.labels.all)
 
     def indexes(self, start_ms: int, end_ms: int) -> Iterator[Postings]:
         """The tenant's index in each block that may hold samples of the range."""
@@ -172,12 +172,12 @@ class _Survivors:
 
     def names(self) -> Collection[str]:
         """Their label names."""
-        labels = self._here.all_labels(self._numbers)
+        labels = self._here.labels.all(self._numbers)
         return {name for pairs in labels for name, _ in pairs}
 
     def values(self, name: str) -> Collection[str]:
         """Their values of a label."""
-        return values_among(self._here, name, self._numbers, self._here.all_labels)
+        return values_among(self._here, name, self._numbers, self._here.labels.all)
 
     def series(self, name: str, value: str) -> BitMap | None:
         """Those that carry the pair."""

@@ -119,7 +119,7 @@ def _add_block(contents: Contents, block: Block, known: set[tuple[Owner, Labels]
             continue
         counts = zip(part.lengths.tolist(), series_bytes(part).tolist(), strict=True)
         for number, (samples, share) in enumerate(counts):
-            labels = part.labels(number)
+            labels = part.labels.one(number)
             series = int((entry.tenant, labels) not in known)
             known.add((entry.tenant, labels))
             workspace = use.workspaces.setdefault(label_value(labels, JOB), WorkspaceUse())

@@ -9,12 +9,15 @@ exactly.
 
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pcodec import ChunkConfig, DeltaSpec, standalone
 
 from meterhall.model.samples import ABSENT_BITS, NAN_BITS, STALE_BITS, ValueArray
+from meterhall.tsdb.series_table import edges
 
 PAGE_VALUES_MAX = 65_536
 
@@ -33,37 +36,66 @@ _CONFIG = ChunkConfig(compression_level=8, delta_spec=DeltaSpec.try_consecutive(
 Lengths = NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Classed:
+    """Series whose classes are known, to be cut into pages: series s is `flat[bounds[s] : bounds[s + 1]]`.
+
+    `specials` says where they were, kind by kind, if there were any; in `flat` they have been replaced. `whole` is it as int64.
+    """
+
+    bounds: Lengths
+    classes: NDArray[np.uint8]
+    flat: ValueArray
+    whole: NDArray[np.int64]
+    specials: Sequence[NDArray[np.int64]]
+
+    @classmethod
+    def of(cls, flat: ValueArray, lengths: Lengths) -> Self:
+        bits = flat.view(np.uint64)
+        specials: list[NDArray[np.int64]] = []
+        # All three specials are NaNs, and most pages hold none: look closer only where there is one.
+        if np.isnan(flat).any():
+            specials = [np.flatnonzero(bits == special) for special in _SPECIALS]
+            flat = _filled(flat, lengths, specials)
+            bits = flat.view(np.uint64)
+        bounds = edges(lengths)
+        starts = bounds[:-1]
+        unchanged = np.empty(len(flat), np.bool_)
+        np.equal(bits[1:], bits[:-1], out=unchanged[1:])
+        unchanged[starts] = True
+        with np.errstate(invalid="ignore"):
+            whole = flat.astype(np.int64)
+        integral = np.logical_and.reduceat(whole.astype(np.float64).view(np.uint64) == bits, starts)
+        classes = np.where(integral, _INTEGRAL, _GENERAL).astype(np.uint8)
+        classes[np.logical_and.reduceat(unchanged, starts)] = _CONSTANT
+        return cls(bounds, classes, flat, whole, specials)
+
+    def page(self, first: int, end: int) -> bytes:
+        """The page of some neighbours."""
+        bounds, classes = self.bounds[first : end + 1], self.classes[first:end]
+        begin, stop = int(bounds[0]), int(bounds[-1])
+        inside = [where[(where >= begin) & (where < stop)] for where in self.specials]
+        streams = [_numbers((where - begin).astype(np.uint32)) for where in inside]
+        streams = streams or [b""] * len(_SPECIALS)
+        for kind, values in ((_INTEGRAL, self.whole), (_GENERAL, self.flat)):
+            chosen = classes == kind
+            stream = values[begin:stop] if chosen.any() else values[:0]
+            if len(stream) and not chosen.all():
+                stream = stream[np.repeat(chosen, np.diff(bounds))]
+            streams.append(_numbers(stream))
+        return b"".join(
+            (
+                _HEADER.pack(len(classes), stop - begin, *map(len, streams)),
+                classes.tobytes(),
+                self.flat[bounds[:-1][classes == _CONSTANT]].tobytes(),
+                *streams,
+            )
+        )
+
+
 def encode_page(flat: ValueArray, lengths: Lengths) -> bytes:
     """`flat` holds the series one after the other; `lengths` (each > 0) says where they end."""
-    count = len(lengths)
-    bits = flat.view(np.uint64)
-    # All three specials are NaNs, and most pages hold none: look closer only where there is one.
-    nans = np.isnan(flat)
-    if nans.any():
-        positions = [np.flatnonzero(bits == special) for special in _SPECIALS]
-        flat = _filled(flat, lengths, positions)
-        bits = flat.view(np.uint64)
-    else:
-        positions = [np.empty(0, np.int64)] * len(_SPECIALS)
-    starts = np.cumsum(lengths) - lengths
-    constant = np.logical_and.reduceat(bits == np.repeat(bits[starts], lengths), starts)
-    with np.errstate(invalid="ignore"):
-        whole = flat.astype(np.int64)
-    same = whole.astype(np.float64).view(np.uint64) == bits
-    integral = np.logical_and.reduceat(same, starts) & ~constant
-    classes = np.where(constant, _CONSTANT, np.where(integral, _INTEGRAL, _GENERAL))
-    spread = np.repeat(classes, lengths)
-    streams = [_numbers(where.astype(np.uint32)) for where in positions]
-    streams.append(_numbers(whole[spread == _INTEGRAL]))
-    streams.append(_numbers(flat[spread == _GENERAL]))
-    return b"".join(
-        (
-            _HEADER.pack(count, len(flat), *map(len, streams)),
-            classes.astype(np.uint8).tobytes(),
-            flat[starts[constant]].tobytes(),
-            *streams,
-        )
-    )
+    return _Classed.of(flat, lengths).page(0, len(lengths))
 
 
 def decode_page(page: bytes | memoryview, lengths: Lengths) -> ValueArray:
@@ -90,10 +122,16 @@ def decode_page(page: bytes | memoryview, lengths: Lengths) -> ValueArray:
 
 def encode_matrix(matrix: ValueArray) -> list[bytes]:
     """A matrix, series by times, as pages of a few series each."""
-    series, times = matrix.shape
+    times = matrix.shape[1]
     count = max(1, _MATRIX_PAGE_VALUES // times)
-    parts = [matrix[first : first + count] for first in range(0, series, count)]
-    return [encode_page(part.ravel(), np.full(len(part), times, np.int64)) for part in parts]
+    pages: list[bytes] = []
+    # Many pages' classes are found together: a call of NumPy's for each page costs more than what it does.
+    strip = count * (PAGE_VALUES_MAX // _MATRIX_PAGE_VALUES)
+    for part in (matrix[first : first + strip] for first in range(0, len(matrix), strip)):
+        classed = _Classed.of(part.ravel(), np.full(len(part), times, np.int64))
+        firsts = range(0, len(part), count)
+        pages += [classed.page(first, min(first + count, len(part))) for first in firsts]
+    return pages
 
 
 def decode_matrix(pages: Sequence[bytes | memoryview], series: int, times: int) -> ValueArray:
