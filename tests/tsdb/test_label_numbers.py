@@ -1,5 +1,7 @@
 """Label sets as numbers: what Python's own sorting and counting say of the label sets themselves."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from meterhall.model import ordering
 from meterhall.model.labels import METRIC_NAME, label_value, make_labels
+from meterhall.tsdb import label_numbers
 from meterhall.tsdb.label_numbers import LabelNumbers
 
 # Some names stand before that of the metric, and one is nearly it.
@@ -19,16 +22,20 @@ SERIES = st.lists(LABELS.map(make_labels), max_size=12)
 def short_runs():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ordering, "RUN", 4)
+        # Runs of few pairs and of many.
+        patch.setattr(label_numbers, "_MANY", 6)
         yield
 
 
 def told(numbers):
     """The label sets again."""
-    ends = zip(numbers.bounds[:-1].tolist(), numbers.bounds[1:].tolist(), strict=True)
-    return [
-        tuple(numbers.pairs[number] for number in numbers.flat[begin:end].tolist())
-        for begin, end in ends
+    flat = iter(numbers.flat.tolist())
+    found = [
+        tuple(numbers.pairs[number] for number in itertools.islice(flat, width))
+        for width in numbers.widths.tolist()
     ]
+    assert not [*flat]
+    return found
 
 
 def all_pairs(series):
@@ -59,7 +66,7 @@ def test_metrics_are_those_of_the_label_sets(series):
 
 @given(SERIES, st.data())
 def test_some_know_their_own_pairs_only(series, data):
-    places = data.draw(st.permutations(range(len(series))))[: data.draw(st.integers(0, 12))]
+    places = data.draw(st.permutations(range(len(series))))[data.draw(st.integers(0, 12)) :]
     some = LabelNumbers.of(series).some(np.array(places, np.int64))
     assert told(some) == [series[place] for place in places]
     assert list(some.pairs) == all_pairs([series[place] for place in places])

@@ -204,9 +204,8 @@ class _Columns:
 
     def _clocks(self, slab: Slab) -> Positions:
         """The clock of each series, numbered in the order in which they come."""
-        here, firsts = np.unique(slab.clock_of, return_index=True)
         number_of = np.empty(len(slab.clocks), np.int64)
-        for clock in here[np.argsort(firsts)].tolist():
+        for clock in dict.fromkeys(slab.clock_of.tolist()):
             times = slab.clocks[clock]
             number = self._clock_numbers.setdefault(times.tobytes(), len(self.clocks))
             if number == len(self.clocks):
