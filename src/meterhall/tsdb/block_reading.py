@@ -23,7 +23,7 @@ BoolArray = NDArray[np.bool_]
 _FEW_CLOCKS = 8
 # A clock that ticks evenly, but for jitter and a missed tick, is no more ticks off the straight line.
 _UNEVEN = 3
-# From so many samples on, copying a series by itself costs less than an index for each sample.
+# From so many times on, copying a clock by itself costs less than an index for each time.
 _LONG = 128
 # Copying a run of series by itself costs less than a call for all that are cut alike, as long as these make fewer runs.
 _RUNS_WORTH = 5

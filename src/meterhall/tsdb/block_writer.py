@@ -164,7 +164,7 @@ class _Columns:
     @property
     def rows(self) -> Positions:
         """The series, by their numbers in the selection."""
-        return np.concatenate(self._rows) if self._rows else np.empty(0, np.int64)
+        return np.concatenate(self._rows)
 
     @property
     def clock_of(self) -> Positions:
