@@ -105,7 +105,7 @@ def run(work: Path) -> Table:
     directory = work / "stalls"
     shutil.rmtree(directory, ignore_errors=True)
     clock = _DataClock()
-    settings = StoreSettings(merged_span_ms=4 * _HOUR_MS, maintain_interval_s=1e6)
+    settings = StoreSettings(merged_span_ms=4 * _HOUR_MS, maintain_interval_s=1e6, apart=True)
     store = EmbeddedStore(directory, settings, clock)
     try:
         feed = _Feed(store, clock)

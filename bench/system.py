@@ -139,8 +139,8 @@ class System:
         return [main, *main.children(recursive=True)]
 
     def cpu_seconds(self) -> float:
-        times = [process.cpu_times() for process in self._processes()]
-        return sum(each.user + each.system for each in times)
+        # Those of children that have ended are their parent's.
+        return sum(sum(process.cpu_times()[:4]) for process in self._processes())
 
     def memory(self) -> Memory:
         now = sum(process.memory_info().rss for process in self._processes()) / 1e6

@@ -34,6 +34,7 @@ from meterhall.model.retention import ProjectRetention, Retention
 from meterhall.model.samples import Row
 from meterhall.model.target import ScrapeTarget
 from meterhall.model.tenant import Tenant
+from meterhall.tsdb import workshop
 from meterhall.tsdb.disk import Disk
 
 WIDTH = 4
@@ -257,7 +258,11 @@ def give_up(failed):
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     steps = FastClock(int(sys.argv[2]))
-    opened = open_busy(Path(sys.argv[1]), steps)
+    # A turn takes 5 ms here: a process that writes blocks would rest after every flush.
+    workshop._IDLE_TURNS = sys.maxsize
+    opened = open_busy(Path(sys.argv[1]), steps, apart=sys.argv[3:] == ["apart"])
+    # Which it takes longer to start than samples are kept here.
+    opened.flush(0)
     threading.excepthook = give_up
     for work in (scrape, push, late, back_fill, doom, keep):
         threading.Thread(target=work, args=(opened, steps)).start()

@@ -24,7 +24,7 @@ def short_runs():
 
 
 def block_labels(series, clock=0):
-    index = build_index(LabelNumbers.of(series), np.full(len(series), clock))
+    index = build_index(LabelNumbers.of([series]), np.full(len(series), clock))
     return BlockLabels(decode_index(encode_index(index)))
 
 

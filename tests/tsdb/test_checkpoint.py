@@ -9,7 +9,7 @@ from tests.tsdb.stores import NOW, TENANT, StandingClock, append, dump, open_sto
 
 from meterhall.model.samples import Row
 from meterhall.model.tenant import Tenant
-from meterhall.tsdb import checkpoint
+from meterhall.tsdb import checkpoint_works
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.filenames import segment_paths, temporary_paths
 from meterhall.tsdb.wal_format import Kind, frames, is_checkpoint
@@ -224,8 +224,8 @@ def test_neighbouring_pieces_become_one_while_that_stays_small(
     tmp_path, monkeypatch, rows_max, cells_max, pieces
 ):
     """Twelve rows and four were sealed, and four are raw."""
-    monkeypatch.setattr(checkpoint, "SEALED_ROWS_MAX", rows_max)
-    monkeypatch.setattr(checkpoint, "_JOINED_CELLS_MAX", cells_max)
+    monkeypatch.setattr(checkpoint_works, "SEALED_ROWS_MAX", rows_max)
+    monkeypatch.setattr(checkpoint_works, "_JOINED_CELLS_MAX", cells_max)
     store = opened(tmp_path)
     scrapes(store, BASE, BASE + SPAN)
     expected = dump(store)
@@ -239,7 +239,7 @@ def test_neighbouring_pieces_become_one_while_that_stays_small(
 
 
 def test_damage_costs_only_the_rows_that_it_hits(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "SEALED_ROWS_MAX", 12)
+    monkeypatch.setattr(checkpoint_works, "SEALED_ROWS_MAX", 12)
     store = filled(tmp_path)
     expected, _ = both(store)
     checkpointed(store)

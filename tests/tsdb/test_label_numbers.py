@@ -44,7 +44,7 @@ def all_pairs(series):
 
 @given(SERIES)
 def test_numbers_tell_the_label_sets(series):
-    numbers = LabelNumbers.of(series)
+    numbers = LabelNumbers.of([series])
     assert told(numbers) == series
     assert list(numbers.pairs) == all_pairs(series)
     assert numbers.widths.tolist() == [len(labels) for labels in series]
@@ -53,12 +53,12 @@ def test_numbers_tell_the_label_sets(series):
 @given(SERIES)
 def test_order_is_that_of_the_label_sets(series):
     expected = sorted(range(len(series)), key=series.__getitem__)
-    assert LabelNumbers.of(series).order().tolist() == expected
+    assert LabelNumbers.of([series]).order().tolist() == expected
 
 
 @given(SERIES)
 def test_metrics_are_those_of_the_label_sets(series):
-    numbers = LabelNumbers.of(series)
+    numbers = LabelNumbers.of([series])
     found = [numbers.pairs[metric] if metric >= 0 else None for metric in numbers.metrics()]
     metrics = [label_value(labels, METRIC_NAME) for labels in series]
     assert found == [(METRIC_NAME, metric) if metric else None for metric in metrics]
@@ -67,6 +67,6 @@ def test_metrics_are_those_of_the_label_sets(series):
 @given(SERIES, st.data())
 def test_some_know_their_own_pairs_only(series, data):
     places = data.draw(st.permutations(range(len(series))))[data.draw(st.integers(0, 12)) :]
-    some = LabelNumbers.of(series).some(np.array(places, np.int64))
+    some = LabelNumbers.of([series]).some(np.array(places, np.int64))
     assert told(some) == [series[place] for place in places]
     assert list(some.pairs) == all_pairs([series[place] for place in places])

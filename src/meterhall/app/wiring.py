@@ -147,6 +147,7 @@ def _store(settings: Settings, clock: SystemClock) -> EmbeddedStore:
             retention_ms=settings.storage.retention,
             retention_bytes=settings.storage.retention_bytes or 0,
             out_of_order_window_ms=settings.storage.out_of_order_window,
+            apart=True,
         ),
         clock,
         awaits_rules=True,

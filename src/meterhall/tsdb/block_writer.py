@@ -7,8 +7,6 @@ and ends with its metric, except that small metrics share a page until it is wor
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
 
 import numpy as np
 
@@ -27,8 +25,7 @@ from meterhall.tsdb.block_format import (
     encode_index,
     tenant_order,
 )
-from meterhall.tsdb.disk import Disk
-from meterhall.tsdb.filenames import temporary
+from meterhall.tsdb.disk import SYNCED_BYTES, Disk
 from meterhall.tsdb.label_numbers import LabelNumbers
 from meterhall.tsdb.owner import Owner
 from meterhall.tsdb.pages import PAGE_VALUES_MAX, encode_page
@@ -49,28 +46,22 @@ class Span:
 
 
 class BlockWriter:
-    """Writes aside, syncs, renames. Use: `tenant` for each in directory order, then `finish`.
+    """Writes into an empty file. Use: `tenant` for each in directory order, then `finish`."""
 
-    A context manager: what was not finished leaves nothing behind.
-    """
-
-    def __init__(self, path: Path, span: Span, disk: Disk, check: Callable[[], None]) -> None:
+    def __init__(self, handle: int, span: Span, disk: Disk, check: Callable[[], None]) -> None:
         """`check` is called now and then and may raise to stop the work."""
-        self._path = path
+        self._handle = handle
         self._span = span
         self._disk = disk
         self._check = check
-        self._temporary = temporary(path)
-        self._handle = disk.create(self._temporary)
-        self._offset = 0
+        self._offset = self._synced = 0
         self._description: list[bytes] = []
         self._described = 0
         self._entries: list[Entry] = []
 
-    def tenant(self, tenant: Owner, selection: StoredSelection) -> int:
-        """Writes one tenant's samples; returns how many. A tenant without any leaves no trace."""
+    def tenant(self, tenant: Owner, selection: StoredSelection, labels: LabelNumbers) -> None:
+        """Writes one tenant's samples, of series with these labels. A tenant without any leaves no trace."""
         columns = _Columns(self._write_page)
-        labels = LabelNumbers.of(selection.labels)
         for slab in slabs(selection, labels):
             self._check()
             columns.add(slab)
@@ -78,7 +69,7 @@ class BlockWriter:
             del slab
         columns.flush()
         if not columns.samples:
-            return 0
+            return
         rows = columns.rows
         index = build_index(labels.some(rows), columns.clock_of)
         self._entries.append(
@@ -93,12 +84,12 @@ class BlockWriter:
                 self._describe(np.array(columns.pages, PAGE).tobytes()),
             )
         )
-        return columns.samples
 
-    def finish(self) -> bool:
-        """Makes the block durable under its name; False where it would have been empty."""
+    def finish(self) -> int:
+        """Makes the file durable and returns how many samples it has; without any there is no block."""
         if not self._entries:
-            return False
+            return 0
+        samples = sum(entry.samples for entry in self._entries)
         directory = self._describe(encode_directory(self._entries))
         description = b"".join(self._description)
         footer = encode_footer(
@@ -113,28 +104,22 @@ class BlockWriter:
                 self._span.end_ms,
                 min(entry.oldest_ms for entry in self._entries),
                 max(entry.newest_ms for entry in self._entries),
-                sum(entry.samples for entry in self._entries),
+                samples,
                 sum(entry.series for entry in self._entries),
             )
         )
         self._disk.write(self._handle, [description, description, footer, footer])
         self._disk.sync(self._handle)
-        self._disk.rename(self._temporary, self._path)
-        self._disk.sync_directory(self._path.parent)
-        return True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._disk.close(self._handle)
-        self._disk.remove(self._temporary)
+        return samples
 
     def _write_page(self, page: bytes) -> int:
         if self._offset == 0:
             self._offset = self._disk.write(self._handle, [HEADER])
         offset = self._offset
         self._offset += self._disk.write(self._handle, [page])
+        if self._offset - self._synced >= SYNCED_BYTES:
+            self._disk.sync(self._handle)
+            self._synced = self._offset
         return offset
 
     def _describe(self, data: bytes) -> Section:

@@ -8,20 +8,18 @@ Blocks with damage are never merged: what can still be read of them stays where 
 it. The others of their day are merged as if they were not there.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 
 import structlog
 
+from meterhall.tsdb.aside import Aside
 from meterhall.tsdb.block import Block
 from meterhall.tsdb.block_format import DamagedError
 from meterhall.tsdb.block_set import BlockSet
-from meterhall.tsdb.block_writer import BlockWriter, Span, in_directory_order
 from meterhall.tsdb.disk import Disk
-from meterhall.tsdb.owner import Owner
-from meterhall.tsdb.selection import StoredSelection
 from meterhall.tsdb.settings import StoreSettings
-from meterhall.tsdb.tombstones import EVER, Tombstones
+from meterhall.tsdb.tombstones import Tombstones
+from meterhall.tsdb.workshop import Workshop
 
 _log = structlog.get_logger()
 
@@ -48,36 +46,20 @@ def merge_blocks(
     into: BlockSet,
     tombstones: Tombstones,
     disk: Disk,
-    check: Callable[[], None],
+    workshop: Workshop,
 ) -> int | None:
     """Replaces blocks by one without what is hidden, or by none where that is all; its number. Raises OSError.
 
     None, and nothing replaced, where damage turned up; `plan` will leave out those blocks. The number is given
     out first: a deletion that comes while the block is written means it too.
     """
-    span = Span(
-        min(block.footer.span_start_ms for block in blocks),
-        max(block.footer.span_end_ms for block in blocks),
-    )
     number, path = into.new_path()
     try:
-        with BlockWriter(path, span, disk, check) as writer:
-            for tenant in _tenants(blocks):
-                erasure = tombstones.of(tenant)
-                parts = [part for block in blocks if (part := block.tenant(tenant)) is not None]
-                for before, after in pairwise(parts):
-                    after.labels.share(before.labels)
-                sources = [
-                    part.living(each)
-                    for part in parts
-                    for each in erasure.living(part, part.every(), *EVER)
-                ]
-                if sources:
-                    writer.tenant(tenant, StoredSelection(sources, span.start_ms, span.end_ms - 1))
-            made = writer.finish()
-        if any(block.damaged for block in blocks):
-            raise DamagedError("found while merging")
-        into.publish([number] if made else [], removed=set(blocks))
+        with Aside(path, disk) as file:
+            samples = workshop.merge(file.handle, blocks, tombstones.erasures)
+            if samples:
+                file.keep()
+        into.publish([number] if samples else [], removed=set(blocks))
     except DamagedError:
         into.discard([number])
         return None
@@ -104,8 +86,3 @@ def _due(blocks: Sequence[Block]) -> list[Block]:
     if crumbs and sum(block.bytes for block in crumbs) * _CRUMB_SHARE >= largest.bytes:
         return [*crumbs, largest]
     return crumbs if len(crumbs) >= _CRUMBS else []
-
-
-def _tenants(blocks: Sequence[Block]) -> list[Owner]:
-    """All tenants of the blocks, in directory order."""
-    return in_directory_order(list({entry.tenant for block in blocks for entry in block.entries()}))

@@ -19,19 +19,19 @@ import numpy as np
 import structlog
 
 from meterhall.model.labels import Labels
+from meterhall.tsdb.aside import Aside
 from meterhall.tsdb.block_set import BlockSet
-from meterhall.tsdb.block_writer import BlockWriter, Span, in_directory_order
+from meterhall.tsdb.block_works import Share
+from meterhall.tsdb.block_writer import Span, in_directory_order
 from meterhall.tsdb.disk import Disk
 from meterhall.tsdb.group import Group
 from meterhall.tsdb.group_view import GroupView
 from meterhall.tsdb.head import TenantHead
-from meterhall.tsdb.head_reading import HeadSource
 from meterhall.tsdb.manifest import LogMark
 from meterhall.tsdb.owner import Owner
-from meterhall.tsdb.selection import StoredSelection
-from meterhall.tsdb.series_table import table_of
 from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.wal import NO_TIME, Log
+from meterhall.tsdb.workshop import Workshop
 
 _log = structlog.get_logger()
 
@@ -63,14 +63,13 @@ class Flush:
         blocks: BlockSet,
         settings: StoreSettings,
         disk: Disk,
-        check: Callable[[], None],
+        workshop: Workshop,
     ) -> None:
-        """`check` may raise to stop the work; then everything is given back."""
         self._log = log
         self._blocks = blocks
         self._settings = settings
         self._disk = disk
-        self._check = check
+        self._workshop = workshop
         # A deletion must not come between the samples that are shown and the blocks that get them.
         self.lock = Lock()
 
@@ -116,15 +115,18 @@ class Flush:
             if here.view.times_max:
                 sources.setdefault(part.head.tenant, []).append(here)
         number, path = self._blocks.new_path()
-        samples = 0
-        with BlockWriter(path, span, self._disk, self._check) as writer:
-            for tenant in in_directory_order(list(sources)):
-                parts = sources[tenant]
-                table = table_of([part.labels for part in parts])
-                source = HeadSource(table, [part.view for part in parts])
-                selection = StoredSelection([source], span.start_ms, span.end_ms - 1)
-                samples += writer.tenant(tenant, selection)
-            if writer.finish():
+        shares = [
+            Share(
+                tenant,
+                [part.labels for part in sources[tenant]],
+                [part.view for part in sources[tenant]],
+            )
+            for tenant in in_directory_order(list(sources))
+        ]
+        with Aside(path, self._disk) as file:
+            samples = self._workshop.flush(file.handle, span, shares)
+            if samples:
+                file.keep()
                 written.append(number)
         return samples
 

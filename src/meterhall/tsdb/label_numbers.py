@@ -4,7 +4,7 @@ Pairs are numbered in their own order. So label sets compare as their numbers do
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meterhall.model.labels import METRIC_NAME, Labels
-from meterhall.model.ordering import in_order, runs_of
+from meterhall.model.ordering import in_order
 from meterhall.tsdb.series_table import Positions, spread
 
 # From so many on it pays to tell objects apart before their values.
@@ -32,15 +32,17 @@ class LabelNumbers:
     flat: NDArray[np.int32]
 
     @classmethod
-    def of(cls, series: Sequence[Labels]) -> Self:
-        """Numbers label sets; each of them is sorted."""
+    def of(cls, runs: Iterable[Sequence[Labels]]) -> Self:
+        """Numbers label sets, some of them at a time; each is sorted."""
         known: dict[Pair, int] = {}
-        parts = [_appearing(known, [*chain.from_iterable(run)]) for run in runs_of(series)]
+        parts, sizes = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
+        for run in runs:
+            parts.append(_appearing(known, [*chain.from_iterable(run)]))
+            sizes.append(np.fromiter(map(len, run), np.int64, len(run)))
         pairs = in_order(known)
         number_of = np.empty(len(pairs), np.int32)
         number_of[[known[pair] for pair in pairs]] = np.arange(len(pairs))
-        flat = number_of[np.concatenate([np.empty(0, np.int32), *parts])]
-        return cls(pairs, np.fromiter(map(len, series), np.int64, len(series)), flat)
+        return cls(pairs, np.concatenate(sizes), number_of[np.concatenate(parts)])
 
     def some(self, places: Positions) -> "LabelNumbers":
         """Some of the label sets, each once, in that order."""

@@ -18,6 +18,7 @@ class StoreSettings:
     `late_bytes_max` does so for late samples alone, and twice of it makes back-fill wait.
     `log_checkpoint_bytes` is how far the log grows before what the head holds is written anew.
     `log_pending_bytes_max` is how far appends may run ahead of the disk before they wait.
+    With `apart` blocks are written by a process of their own (`tsdb.workshop`).
     `clock_doubt_s` is how long retention waits before it believes a wall clock that has jumped ahead.
     """
 
@@ -40,6 +41,7 @@ class StoreSettings:
     index_cache_bytes: int = 256 << 20
     selection_cache_bytes: int = 32 << 20
     maintain_interval_s: float = 5.0
+    apart: bool = False
 
     def __post_init__(self) -> None:
         assert 0 < self.seal_rows < self.raw_rows_max

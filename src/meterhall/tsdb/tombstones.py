@@ -165,6 +165,28 @@ def remains(tombstone: Tombstone, block: Block) -> bool:
     return here is not None and bool(here.alive(here.passing(tombstone.parsed()), start_ms, end_ms))
 
 
+class Erasures:
+    """What is hidden, by owner."""
+
+    def __init__(self, contents: Contents) -> None:
+        self.contents = contents
+        tombstones: dict[Owner, list[tuple[Tombstone, Sequence[Matcher]]]] = defaultdict(list)
+        cuts: dict[Owner, dict[str, int]] = defaultdict(dict)
+        for each in contents.tombstones:
+            tombstones[each.owner].append((each, each.parsed()))
+        for cut in contents.cuts:
+            cuts[Owner(cut.region, cut.project)][cut.job] = cut.before_ms
+        common = cuts[EVERYBODY]
+        self._by_owner = {
+            owner: Erasure(tombstones[owner], cuts[owner] or common)
+            for owner in {EVERYBODY, *tombstones, *cuts}
+        }
+
+    def of(self, owner: Owner) -> Erasure:
+        """What is hidden of the owner."""
+        return self._by_owner.get(owner) or self._by_owner[EVERYBODY]
+
+
 class Tombstones:
     """All owners', on disk and in memory. Thread-safe; every change is durable when it returns."""
 
@@ -175,9 +197,7 @@ class Tombstones:
         self._lock = threading.Lock()
         # Moves with every change.
         self.version = 0
-        self._contents = self._load()
-        self._by_owner: dict[Owner, Erasure] = {}
-        self._index()
+        self._keep(self._load())
 
     @property
     def pending(self) -> Sequence[Tombstone]:
@@ -196,7 +216,7 @@ class Tombstones:
 
     def of(self, owner: Owner) -> Erasure:
         """What is hidden of the owner."""
-        return self._by_owner.get(owner) or self._by_owner[EVERYBODY]
+        return self.erasures.of(owner)
 
     def cut(self, owner: Owner, job: str = EVERY_JOB) -> int:
         """Nothing before it is seen; NO_TIME where there is none."""
@@ -238,26 +258,16 @@ class Tombstones:
 
     def _save(self, contents: Contents) -> None:
         self._write(contents)
-        self._contents = contents
         self.version += 1
-        self._index()
+        self._keep(contents)
 
     def _write(self, contents: Contents) -> None:
         self._disk.publish(self._path, filenames.temporary(self._path), [encode(contents)])
 
-    def _index(self) -> None:
-        tombstones: dict[Owner, list[tuple[Tombstone, Sequence[Matcher]]]] = defaultdict(list)
-        cuts: dict[Owner, dict[str, int]] = defaultdict(dict)
-        for each in self._contents.tombstones:
-            tombstones[each.owner].append((each, each.parsed()))
-        for cut in self._contents.cuts:
-            cuts[Owner(cut.region, cut.project)][cut.job] = cut.before_ms
-        common = cuts[EVERYBODY]
-        self._by_owner = {
-            owner: Erasure(tombstones[owner], cuts[owner] or common)
-            for owner in {EVERYBODY, *tombstones, *cuts}
-        }
-        TOMBSTONES.set(len(self._contents.tombstones))
+    def _keep(self, contents: Contents) -> None:
+        self._contents = contents
+        self.erasures = Erasures(contents)
+        TOMBSTONES.set(len(contents.tombstones))
 
     def _load(self) -> Contents:
         """Where no copy is sound it goes on without: what was deleted and is still in blocks is seen again."""

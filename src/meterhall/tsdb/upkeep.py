@@ -34,6 +34,7 @@ from meterhall.tsdb.settings import StoreSettings
 from meterhall.tsdb.tombstones import EVER, Tombstones, remains
 from meterhall.tsdb.trusted_clock import TrustedClock
 from meterhall.tsdb.wal import NO_TIME, Log
+from meterhall.tsdb.workshop import Workshop
 
 _log = structlog.get_logger()
 
@@ -77,12 +78,13 @@ class Upkeep:
         self.backlog = Backlog(settings.late_bytes_max)
         self._clock = clock
         self._disk = disk
-        self._flush = Flush(log, blocks, settings, disk, self._check)
+        self._workshop = Workshop(disk, self._check, apart=settings.apart)
+        self._flush = Flush(log, blocks, settings, disk, self._workshop)
         self.retainer = Retainer(blocks, tombstones, settings)
         self._source: RetentionSource | None = None
         self._dropped: set[Owner] = set()
         self._deletion = Deletion(log, blocks, tombstones, self._flush.lock)
-        self._checkpoint = Checkpoint(log, settings, disk, self._check)
+        self._checkpoint = Checkpoint(log, settings, disk, self._workshop)
         self._stopping = threading.Event()
         self._turning = threading.Lock()
         # Whether blocks were written since memory was given back.
@@ -100,8 +102,12 @@ class Upkeep:
         """Ends the thread; work in hand is given up and given back."""
         self._stopping.set()
         self.backlog.due.set()
+        self._workshop.interrupt()
         if self._thread is not None:
             self._thread.join()
+        # Others may be at work too, on a flush that was asked for.
+        with self._turning:
+            self._workshop.close()
 
     def turn(self, tenants: Tenants) -> None:
         """One round: drop what is past retention, and flush, merge and cut the log as far as they are due.
@@ -110,6 +116,7 @@ class Upkeep:
         """
         with self._working():
             # First what gives space back, for the rest may need it.
+            self._workshop.rest()
             self._drop_departed(tenants)
             moved = self.retainer.apply(self._clock.now_ms())
             for head in tenants.heads():
@@ -211,7 +218,7 @@ class Upkeep:
 
     def _rewrite(self, blocks: Sequence[Block]) -> int | None:
         self._written = True
-        return merge_blocks(blocks, self._blocks, self._tombstones, self._disk, self._check)
+        return merge_blocks(blocks, self._blocks, self._tombstones, self._disk, self._workshop)
 
     def _flush_what_is_due(self, tenants: Tenants) -> None:
         end_ms = flush_before(tenants.heads(), self._settings)
