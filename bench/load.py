@@ -12,7 +12,8 @@ from bench.table import Table, figure, times_better
 _NOTE = (
     "Processor seconds include the background work until the system is quiet. An acknowledgement "
     "means on disk for us, in the log but not synced for Prometheus, in memory for VictoriaMetrics. "
-    "Prometheus' bytes are of its blocks alone, without log and head."
+    "Prometheus' bytes are of its blocks alone, without log and head. Memory at most is the sum over our "
+    "two processes, each at its own highest."
 )
 
 
