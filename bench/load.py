@@ -55,8 +55,11 @@ def load(system: System, systems: list[System], file: Path) -> Loading:
         sent = send(file, HOST, system.port, system.write_path, system.headers)
         if sent.refused:
             raise BenchError(f"{system.name} refused a push: {sent.refused}")
+        # A process that has helped meanwhile may be gone when all is quiet, and its peak with it.
+        loading = system.memory()
         system.wait_until_quiet()
-        cpu, memory = system.cpu_seconds() - before, system.memory()
+        cpu, quiet = system.cpu_seconds() - before, system.memory()
+        memory = Memory(quiet.now_mb, max(loading.peak_mb, quiet.peak_mb))
         system.settle()
         system.wait_until_quiet()
     return Loading(sent, cpu, memory, system.bytes_per_sample(sent.samples))

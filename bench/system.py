@@ -12,12 +12,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import orjson
@@ -31,6 +31,9 @@ QUIET_SECONDS_MAX = 60.0
 # Longer than two turns of our upkeep: after a pause of one the log is cut.
 _QUIET_SECONDS = 12.0
 _QUIET_SHARE = 0.05
+
+
+T = TypeVar("T")
 
 
 class BenchError(Exception):
@@ -138,25 +141,30 @@ class System:
         main = psutil.Process(self._process.pid)
         return [main, *main.children(recursive=True)]
 
+    def _of_each(self, ask: Callable[[psutil.Process], T]) -> list[T]:
+        """Answers of the server and its children, of which one may end meanwhile."""
+        answers = []
+        for process in self._processes():
+            with suppress(psutil.NoSuchProcess, FileNotFoundError):
+                answers.append(ask(process))
+        return answers
+
     def cpu_seconds(self) -> float:
         # Those of children that have ended are their parent's.
-        return sum(sum(process.cpu_times()[:4]) for process in self._processes())
+        return sum(self._of_each(lambda process: sum(process.cpu_times()[:4])))
 
     def memory(self) -> Memory:
-        now = sum(process.memory_info().rss for process in self._processes()) / 1e6
-        return Memory(now, sum(map(_peak_bytes, self._processes())) / 1e6)
+        now = sum(self._of_each(lambda process: process.memory_info().rss)) / 1e6
+        return Memory(now, sum(self._of_each(_peak_bytes)) / 1e6)
 
     def forget_peak(self) -> None:
-        for process in self._processes():
-            Path(f"/proc/{process.pid}/clear_refs").write_text("5")
+        self._of_each(_clear_peak)
 
     def suspend(self) -> None:
-        for process in self._processes():
-            process.suspend()
+        self._of_each(psutil.Process.suspend)
 
     def resume(self) -> None:
-        for process in self._processes():
-            process.resume()
+        self._of_each(psutil.Process.resume)
 
     def wait_until_quiet(self) -> None:
         """Until background work has come to rest, or for a minute."""
@@ -210,6 +218,10 @@ def directory_bytes(directory: Path) -> int:
             with suppress(FileNotFoundError):
                 total += (Path(parent) / file).stat().st_blocks * 512
     return total
+
+
+def _clear_peak(process: psutil.Process) -> None:
+    Path(f"/proc/{process.pid}/clear_refs").write_text("5")
 
 
 def _peak_bytes(process: psutil.Process) -> int:
