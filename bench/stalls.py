@@ -4,7 +4,8 @@ The store gets 10,000 series every 15 s, and upkeep only when it is told: after 
 at once, which it flushes (4.8 million samples), merges by two hours and by four (9.6 million, the longest here), and
 writes the log anew. All the while one thread pushes a page of 500 series every 25 ms and waits until it is on disk, and
 another reads the last quarter of an hour of 500 series every 25 ms, which is in memory all the while. Before and after it the
-same is done without upkeep, so that what the machine does by itself is seen.
+same is done without upkeep, so that what the machine does by itself is seen. Files are written by a process of their own, as
+the service has them written; peak memory is this process' alone.
 """
 
 import shutil

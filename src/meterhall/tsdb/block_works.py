@@ -62,9 +62,7 @@ def write_merge(writer: BlockWriter, blocks: Sequence[Block], erasures: Erasures
     Raises DamagedError where damage turned up. The blocks know of it then.
     """
     span = span_of(blocks)
-    for tenant in in_directory_order(
-        list({each.tenant for block in blocks for each in block.entries()})
-    ):
+    for tenant in _tenants(blocks):
         erasure = erasures.of(tenant)
         parts = [part for block in blocks if (part := block.tenant(tenant)) is not None]
         for before, after in pairwise(parts):
@@ -81,6 +79,11 @@ def write_merge(writer: BlockWriter, blocks: Sequence[Block], erasures: Erasures
     if any(block.damaged for block in blocks):
         raise DamagedError("found while merging")
     return samples
+
+
+def _tenants(blocks: Sequence[Block]) -> list[Owner]:
+    """All tenants of the blocks, in directory order."""
+    return in_directory_order(list({entry.tenant for block in blocks for entry in block.entries()}))
 
 
 def span_of(blocks: Sequence[Block]) -> Span:

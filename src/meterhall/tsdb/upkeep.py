@@ -115,8 +115,8 @@ class Upkeep:
         Raises OSError or StoreUnavailable where the disk refuses.
         """
         with self._working():
-            # First what gives space back, for the rest may need it.
             self._workshop.rest()
+            # First what gives space back, for the rest may need it.
             self._drop_departed(tenants)
             moved = self.retainer.apply(self._clock.now_ms())
             for head in tenants.heads():
